@@ -1,0 +1,333 @@
+"""Everything that can go wrong, as types that carry facts and know nothing of HTTP.
+
+::
+
+    StackError
+    ├── RequestError                     the caller can mend it
+    │   ├── InvalidParameter             a field is missing, unknown, of the wrong type or out of its bounds
+    │   ├── UnsupportedParameter         the field is known, this server does not build on it (yet)
+    │   ├── MutuallyExclusiveParameters
+    │   ├── NotFound
+    │   │   ├── ConversationNotFound, ItemNotFound, ReferencedItemNotFound
+    │   │   ├── ResponseNotFound, PromptNotFound, ProviderNotFound, RouteNotFound
+    │   ├── MethodNotAllowed
+    │   ├── PreviousResponseNotFound
+    │   ├── ModelNotFound
+    │   ├── DuplicateItem
+    │   ├── ConversationLocked           another turn is running on the conversation
+    │   └── RequestTooLarge
+    ├── UpstreamError                    a model server failed us
+    │   ├── UpstreamRejected             it calls the request wrong (400, 413, 422)
+    │   ├── UpstreamDenied               it refuses our credentials (401, 403)
+    │   ├── UpstreamModelNotFound        it does not know the model (404)
+    │   ├── UpstreamRateLimited          429
+    │   ├── UpstreamFailed               5xx
+    │   ├── UpstreamUnreachable          no connection
+    │   ├── UpstreamTimedOut
+    │   ├── UpstreamDisconnected         the connection ended in mid-answer
+    │   └── UpstreamGarbled              the answer is not of the protocol
+    ├── TurnLost                         a turn's lease ran out before it could be committed
+    ├── Overloaded, ShuttingDown         try again later
+    ├── ConfigError                      run.yaml, or what it names, is wrong
+    │   └── EnvVarError
+    └── StorageError
+        ├── DatabaseTooNew
+        └── StorageUnavailable
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class StackError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class RequestError(StackError):
+    """The caller's request cannot be served as it stands."""
+
+
+class InvalidParameter(RequestError):
+    """A field of the request is missing, unknown, of the wrong type or out of its bounds.
+
+    Args:
+        message: What is wrong, with the limit where there is one.
+        param: Path of the field, such as ``items[3].content[0].text``; ``None`` when it is the body as a whole.
+        code: One of the API's codes, such as ``invalid_type`` or ``array_above_max_length``; ``None`` where it has none.
+    """
+
+    def __init__(self, message: str, *, param: str | None, code: str | None = "invalid_value") -> None:
+        super().__init__(message)
+        self.message, self.param, self.code = message, param, code
+
+
+class UnsupportedParameter(RequestError):
+    """The field is part of the API, and this server does not support it."""
+
+    def __init__(self, param: str, detail: str | None = None) -> None:
+        super().__init__(detail or f"Unsupported parameter: '{param}' is not supported by this server.")
+        self.param = param
+
+
+class MutuallyExclusiveParameters(RequestError):
+    """Two fields exclude each other."""
+
+    def __init__(self, *params: str) -> None:
+        names = " and ".join(f"'{param}'" for param in params)
+        super().__init__(f"Mutually exclusive parameters: {names}. Ensure you are only providing one of them.")
+        self.params = params
+
+
+class NotFound(RequestError):
+    """The named thing does not exist, or not for this caller: the two are not told apart."""
+
+
+class ConversationNotFound(NotFound):
+    """No such conversation for this caller."""
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(f"Conversation with id '{conversation_id}' not found.")
+        self.conversation_id = conversation_id
+
+
+class ItemNotFound(NotFound):
+    """No such item in the conversation."""
+
+    def __init__(self, item_id: str, conversation_id: str) -> None:
+        super().__init__(f"Item with id '{item_id}' not found in conversation.")
+        self.item_id, self.conversation_id = item_id, conversation_id
+
+
+class ReferencedItemNotFound(NotFound):
+    """An ``item_reference`` names an item that this caller cannot read."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"Item with id '{item_id}' not found.")
+        self.item_id = item_id
+
+
+class ResponseNotFound(NotFound):
+    """No such response for this caller."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Response with id '{response_id}' not found.")
+        self.response_id = response_id
+
+
+class PromptNotFound(NotFound):
+    """No such prompt, or no such version of it."""
+
+    def __init__(self, prompt_id: str, version: int | None = None) -> None:
+        of = f" and version '{version}'" if version is not None else ""
+        super().__init__(f"Prompt with id '{prompt_id}'{of} not found.")
+        self.prompt_id, self.version = prompt_id, version
+
+
+class ProviderNotFound(NotFound):
+    """No provider of that id is part of this stack."""
+
+    def __init__(self, provider_id: str) -> None:
+        super().__init__(f"Provider with id '{provider_id}' not found.")
+        self.provider_id = provider_id
+
+
+class RouteNotFound(NotFound):
+    """No route has that path."""
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"Invalid URL ({method} {path})")
+        self.method, self.path = method, path
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, but not for that method."""
+
+    def __init__(self, method: str, path: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"Not allowed to {method} on {path} (allowed: {', '.join(allowed)}).")
+        self.method, self.path, self.allowed = method, path, tuple(allowed)
+
+
+class PreviousResponseNotFound(RequestError):
+    """``previous_response_id``, or a response further back in its chain, does not exist for this caller."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"Previous response with id '{response_id}' not found.")
+        self.response_id = response_id
+
+
+class ModelNotFound(RequestError):
+    """No model of that name is served here, or the bare name fits several providers' models."""
+
+    def __init__(self, model: str, candidates: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"The model '{model}' is served by several providers: name one of {', '.join(candidates)}."
+            if candidates
+            else f"The requested model '{model}' does not exist."
+        )
+        self.model, self.candidates = model, tuple(candidates)
+
+
+class DuplicateItem(RequestError):
+    """The conversation holds an item of that id already, or the batch holds it twice."""
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(
+            f"Duplicate item found with id '{item_id}'. Remove duplicate items from your input and try again."
+        )
+        self.item_id = item_id
+
+
+class ConversationLocked(RequestError):
+    """Another turn is running on the conversation."""
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(
+            f"Another process is currently operating on conversation '{conversation_id}'. Please retry in a few seconds."
+        )
+        self.conversation_id = conversation_id
+
+
+class RequestTooLarge(RequestError):
+    """The body is larger than the server takes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The request body is too large: at most {limit_bytes} bytes are accepted.")
+        self.limit_bytes = limit_bytes
+
+
+class UpstreamError(StackError):
+    """A model server failed us.
+
+    Args:
+        provider_id: Whose model server it was.
+        message: What happened, fit for the caller: no addresses, no credentials.
+    """
+
+    def __init__(self, provider_id: str, message: str) -> None:
+        super().__init__(message)
+        self.provider_id, self.message = provider_id, message
+
+
+class UpstreamRejected(UpstreamError):
+    """The model server calls the request wrong; ``code`` and ``param`` are its own words, where it gave any."""
+
+    def __init__(self, provider_id: str, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(provider_id, message)
+        self.code, self.param = code, param
+
+
+class UpstreamDenied(UpstreamError):
+    """The model server refuses the credentials that this server is configured with."""
+
+
+class UpstreamModelNotFound(UpstreamError):
+    """The model server does not know the model that it is said to serve."""
+
+
+class UpstreamRateLimited(UpstreamError):
+    """The model server asks us to slow down.
+
+    Args:
+        retry_after: Its own ``Retry-After`` header, in seconds or as a date, passed on as it came.
+        code: ``rate_limit_exceeded`` or ``insufficient_quota``.
+    """
+
+    def __init__(
+        self, provider_id: str, message: str, *, retry_after: str | None, code: str = "rate_limit_exceeded"
+    ) -> None:
+        super().__init__(provider_id, message)
+        self.retry_after, self.code = retry_after, code
+
+
+class UpstreamFailed(UpstreamError):
+    """The model server answered with a 5xx status."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection to the model server could be made."""
+
+
+class UpstreamTimedOut(UpstreamError):
+    """The model server did not answer in the configured time."""
+
+
+class UpstreamDisconnected(UpstreamError):
+    """The model server's connection ended in the middle of its answer."""
+
+
+class UpstreamGarbled(UpstreamError):
+    """The model server's answer is not of the protocol."""
+
+
+class TurnLost(StackError):
+    """A turn's lease ran out, or its response was deleted, before the turn could be committed: nothing was stored."""
+
+    def __init__(self, response_id: str) -> None:
+        super().__init__(f"The turn of response '{response_id}' was lost: its lease ran out before it could be stored.")
+        self.response_id = response_id
+
+
+class Overloaded(StackError):
+    """A bounded queue is full; nothing was stored."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The server is overloaded: {what}. Please retry.")
+
+
+class ShuttingDown(StackError):
+    """The server takes no new work."""
+
+    def __init__(self) -> None:
+        super().__init__("The server is shutting down. Please retry.")
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """One thing wrong in a configuration: where (``providers.inference[0].config.base_url``) and what."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(StackError):
+    """The configuration is wrong; ``problems`` lists everything found, ``source`` names the file."""
+
+    def __init__(self, source: str, problems: Sequence[ConfigProblem]) -> None:
+        self.source, self.problems = source, tuple(problems)
+        super().__init__("\n".join(f"{source}: {problem}" for problem in self.problems))
+
+
+class EnvVarError(ConfigError):
+    """A ``${env.NAME}`` without default names a variable that is not set or empty."""
+
+    def __init__(self, source: str, path: str, name: str) -> None:
+        self.name, self.path = name, path
+        hint = (
+            f"environment variable '{name}' is not set or empty; set it, "
+            f"or give a default in the file: ${{env.{name}:=default}}"
+        )
+        super().__init__(source, [ConfigProblem(path, hint)])
+
+
+class StorageError(StackError):
+    """The database cannot serve."""
+
+
+class DatabaseTooNew(StorageError):
+    """The database was written by a newer version of this software."""
+
+    def __init__(self, database: str, found: str, known: str) -> None:
+        super().__init__(
+            f"The database {database} has schema revision {found}, newer than {known}, the newest that this version "
+            "knows. Install the newer version again, or restore a backup taken before the upgrade."
+        )
+        self.found, self.known = found, known
+
+
+class StorageUnavailable(StorageError):
+    """The database could not be opened, read or written; what was asked for did not happen."""

@@ -1,0 +1,45 @@
+"""Identifiers: ``<prefix>_<hex>``, whose first eight hex digits are a partition token.
+
+The token is random for a conversation and for a response that starts a chain of its own; everything that belongs to
+one of them (its items, the responses made in it) inherits it. So any id alone tells its partition, without a look-up.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+PARTITION_DIGITS = 8
+CONVERSATION_PREFIX = "conv"
+RESPONSE_PREFIX = "resp"
+PROMPT_PREFIX = "pmpt"
+
+_HEX_DIGITS = {RESPONSE_PREFIX: 50}
+_DEFAULT_HEX_DIGITS = 48
+_PARTITION = re.compile(r"^[a-z]+_([0-9a-f]{8})[0-9a-f]{40,42}$")
+
+MAX_ID_LENGTH = 64
+CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+"""What a client-supplied id may look like; ids are opaque beyond that."""
+
+
+def new_partition() -> str:
+    """A random partition token: eight lower-case hex digits."""
+    return secrets.token_hex(PARTITION_DIGITS // 2)
+
+
+def new_id(prefix: str, partition: str | None = None) -> str:
+    """A new id: ``prefix_`` and 48 hex digits (50 for ``resp``), the first eight being the partition token."""
+    digits = _HEX_DIGITS.get(prefix, _DEFAULT_HEX_DIGITS)
+    return f"{prefix}_{partition or new_partition()}{secrets.token_hex((digits - PARTITION_DIGITS) // 2)}"
+
+
+def partition_of(identifier: str) -> str:
+    """The partition token of one of our ids; a new one for an id that some client or other server chose."""
+    match = _PARTITION.match(identifier)
+    return match.group(1) if match else new_partition()
+
+
+def new_call_id() -> str:
+    """A tool call's id, for upstreams that send none: ``call_`` and 24 letters or digits."""
+    return f"call_{secrets.token_hex(12)}"

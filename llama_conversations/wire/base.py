@@ -1,0 +1,67 @@
+"""The ground of every wire model: how strict a request is, how an answer is written."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+__all__ = [
+    "MAX_BATCH_ITEMS",
+    "MAX_PAGE",
+    "UNION_TAG",
+    "JsonValue",
+    "Metadata",
+    "OpenModel",
+    "RequestModel",
+    "WireModel",
+]
+
+MAX_METADATA_PAIRS = 16
+MAX_METADATA_KEY = 64
+MAX_METADATA_VALUE = 512
+MAX_BATCH_ITEMS = 20
+MAX_PAGE = 100
+DEFAULT_PAGE = 20
+
+UNION_TAG = "\x1f"
+"""First character of every tag of a discriminated union, so that tags can be told from keys in an error's path."""
+
+
+class WireModel(BaseModel):
+    """What goes over HTTP. Types are strict: ``"1"`` is no number and ``1`` no boolean."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, protected_namespaces=())
+
+
+class RequestModel(WireModel):
+    """A request body: an unknown top-level key is an error (``unknown_parameter``)."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+class OpenModel(WireModel):
+    """A part that keeps fields it does not know, byte-true; write it with ``exclude_unset=True``."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
+
+
+def _check_metadata(value: dict[str, str]) -> dict[str, str]:
+    from pydantic_core import PydanticCustomError
+
+    for key in value:
+        if len(key) > MAX_METADATA_KEY:
+            raise PydanticCustomError(
+                "property_name_too_long",
+                "Expected a key of at most {limit} characters, got one of {length}.",
+                {"limit": MAX_METADATA_KEY, "length": len(key), "key": key},
+            )
+    return value
+
+
+Metadata = Annotated[
+    dict[str, Annotated[str, StringConstraints(max_length=MAX_METADATA_VALUE)]],
+    Field(max_length=MAX_METADATA_PAIRS),
+    AfterValidator(_check_metadata),
+]
+"""At most 16 pairs of strings; keys up to 64, values up to 512 characters (OpenAI API reference, ``Metadata``)."""
