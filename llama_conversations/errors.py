@@ -55,7 +55,7 @@ class InvalidParameter(RequestError):
     Args:
         message: What is wrong, with the limit where there is one.
         param: Path of the field, such as ``items[3].content[0].text``; ``None`` when it is the body as a whole.
-        code: One of the API's codes, such as ``invalid_type`` or ``array_above_max_length``; ``None`` where it has none.
+        code: One of the API's codes, such as ``invalid_type`` or ``array_above_max_length``, where it has any.
     """
 
     def __init__(self, message: str, *, param: str | None, code: str | None = "invalid_value") -> None:
@@ -184,7 +184,8 @@ class ConversationLocked(RequestError):
 
     def __init__(self, conversation_id: str) -> None:
         super().__init__(
-            f"Another process is currently operating on conversation '{conversation_id}'. Please retry in a few seconds."
+            f"Another process is currently operating on conversation '{conversation_id}'. "
+            "Please retry in a few seconds."
         )
         self.conversation_id = conversation_id
 

@@ -1,1 +1,1 @@
-
+"""The stack: providers found, resolved, opened in order and closed in reverse."""

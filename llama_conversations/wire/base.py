@@ -11,6 +11,7 @@ __all__ = [
     "MAX_PAGE",
     "UNION_TAG",
     "JsonValue",
+    "Limit",
     "Metadata",
     "OpenModel",
     "RequestModel",
@@ -22,7 +23,6 @@ MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
 MAX_BATCH_ITEMS = 20
 MAX_PAGE = 100
-DEFAULT_PAGE = 20
 
 UNION_TAG = "\x1f"
 """First character of every tag of a discriminated union, so that tags can be told from keys in an error's path."""
@@ -58,6 +58,9 @@ def _check_metadata(value: dict[str, str]) -> dict[str, str]:
             )
     return value
 
+
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+"""Size of a page: 1 to 100."""
 
 Metadata = Annotated[
     dict[str, Annotated[str, StringConstraints(max_length=MAX_METADATA_VALUE)]],

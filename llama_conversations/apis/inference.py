@@ -1,0 +1,68 @@
+"""Inference: what a provider of models does. Not served over HTTP; the services call it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from llama_conversations.wire.catalog import Health
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderModel:
+    """A model as its provider lists it.
+
+    Attributes:
+        id: The provider's own name of it, sent back to it as ``model``.
+        created: Seconds since 1970, where the provider tells.
+        context_length: Tokens that fit into its context, where the provider tells.
+    """
+
+    id: str
+    created: int | None = None
+    owned_by: str | None = None
+    context_length: int | None = None
+
+
+@runtime_checkable
+class Inference(Protocol):
+    """Chat completions from one provider. Requests and answers are JSON as bytes: no object is made per token.
+
+    Errors: every method raises ``errors.UpstreamError`` of the fitting kind, and nothing else for what the model server does.
+    """
+
+    @abstractmethod
+    async def initialize(self) -> None:
+        """Open connections, start processes. An unreachable model server is no error here: it may come up later."""
+        ...
+
+    @abstractmethod
+    async def shutdown(self) -> None:
+        """Close what ``initialize`` opened."""
+        ...
+
+    @abstractmethod
+    async def health(self) -> Health:
+        """Whether the model server answers now; never raises."""
+        ...
+
+    @abstractmethod
+    async def list_models(self) -> Sequence[ProviderModel]:
+        """The models that the model server has now."""
+        ...
+
+    @abstractmethod
+    async def chat_completion(self, body: bytes) -> bytes:
+        """One chat completion. ``body`` is a request with ``model`` being the provider's own id, without ``stream``."""
+        ...
+
+    @abstractmethod
+    def stream_chat_completion(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The chunks of a chat completion, each the JSON of one ``chat.completion.chunk``, without SSE framing.
+
+        ``body`` has ``"stream": true``. The generator ends after the model server's ``[DONE]`` (or its clean end of
+        stream); closing it (``aclose``) drops the connection, so that the model server stops working.
+        """
+        ...
