@@ -13,6 +13,7 @@
     │   ├── MethodNotAllowed
     │   ├── PreviousResponseNotFound
     │   ├── ModelNotFound
+    │   ├── CursorNotFound               ``after`` or ``before`` names nothing in this list
     │   ├── DuplicateItem
     │   ├── ConversationLocked           another turn is running on the conversation
     │   └── RequestTooLarge
@@ -177,6 +178,14 @@ class DuplicateItem(RequestError):
             f"Duplicate item found with id '{item_id}'. Remove duplicate items from your input and try again."
         )
         self.item_id = item_id
+
+
+class CursorNotFound(RequestError):
+    """``after`` or ``before`` names nothing in the list that is paged."""
+
+    def __init__(self, param: str, cursor: str) -> None:
+        super().__init__(f"Invalid '{param}': no entry with id '{cursor}' is in this list.")
+        self.param, self.cursor = param, cursor
 
 
 class ConversationLocked(RequestError):

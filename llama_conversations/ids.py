@@ -34,10 +34,15 @@ def new_id(prefix: str, partition: str | None = None) -> str:
     return f"{prefix}_{partition or new_partition()}{secrets.token_hex((digits - PARTITION_DIGITS) // 2)}"
 
 
-def partition_of(identifier: str) -> str:
-    """The partition token of one of our ids; a new one for an id that some client or other server chose."""
+def partition_in(identifier: str) -> str | None:
+    """The partition token of one of our ids; ``None`` for an id that a client or another server chose."""
     match = _PARTITION.match(identifier)
-    return match.group(1) if match else new_partition()
+    return match.group(1) if match else None
+
+
+def partition_of(identifier: str) -> str:
+    """As ``partition_in``, with a new token where there is none."""
+    return partition_in(identifier) or new_partition()
 
 
 def new_call_id() -> str:

@@ -30,7 +30,7 @@ class ProviderModel:
 class Inference(Protocol):
     """Chat completions from one provider. Requests and answers are JSON as bytes: no object is made per token.
 
-    Errors: every method raises ``errors.UpstreamError`` of the fitting kind, and nothing else for what the model server does.
+    Errors: every method raises the fitting kind of ``errors.UpstreamError`` for whatever the model server does.
     """
 
     @abstractmethod

@@ -1,0 +1,40 @@
+"""A database that runs units of work."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection
+from typing import Protocol, TypeVar
+
+from llama_conversations.storage.unit_of_work import Unit
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """Runs units of work, each in a transaction of its own.
+
+    Errors of both: what the unit raises (and nothing of it happened); ``errors.StorageUnavailable`` when the database
+    fails. A caller that is cancelled while it waits does not undo its unit.
+    """
+
+    @abstractmethod
+    async def read(self, unit: Unit[T]) -> T:
+        """Run a unit that only reads; it sees everything that was acknowledged before."""
+        ...
+
+    @abstractmethod
+    async def write(self, unit: Unit[T]) -> T:
+        """Run a unit that writes; when this returns, what it wrote is durable."""
+        ...
+
+    @property
+    @abstractmethod
+    def node(self) -> str:
+        """The name under which this process holds leases."""
+        ...
+
+    @abstractmethod
+    def dead_nodes(self, nodes: Collection[str]) -> Collection[str]:
+        """Those of these nodes that are known to have died; others are judged by their leases alone."""
+        ...

@@ -1,0 +1,295 @@
+"""SQLite: one writer thread that commits many requests' writes together, and reader threads beside it.
+
+A commit is one fsync whatever it holds, so the writer takes every unit of work that waits, runs each in a savepoint of
+one transaction, commits once and then answers all of them (group commit). Nothing is answered before the commit: with
+``synchronous=FULL`` an acknowledged write survives a loss of power (sqlite.org/pragma.html#pragma_synchronous).
+
+Readers have connections of their own; in WAL mode neither side waits for the other (sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+
+from llama_conversations.errors import ShuttingDown, StorageUnavailable
+from llama_conversations.log import get_logger
+from llama_conversations.storage.nodes import NodeLocks
+from llama_conversations.storage.unit_of_work import Parameters, Row, Run, Statement, Step, Unit
+
+T = TypeVar("T")
+
+logger = get_logger(__name__)
+
+OLDEST_SQLITE = (3, 35, 0)
+"""The first version with RETURNING (sqlite.org/lang_returning.html)."""
+
+MAX_GROUP = 256
+"""Units of work that share a commit at the most."""
+
+_CACHED_STATEMENTS = 256
+_SQL = sqlite_dialect.dialect(paramstyle="named")
+
+
+@dataclass(frozen=True)
+class SqliteSettings:
+    """How the file is opened; ``busy_timeout`` in seconds, ``readers`` a number of threads."""
+
+    path: Path
+    synchronous: Literal["full", "normal"]
+    busy_timeout: float
+    readers: int
+
+
+def connect(settings: SqliteSettings) -> sqlite3.Connection:
+    """Open the file in WAL mode, with foreign keys on; transactions are ours to begin."""
+    connection = sqlite3.connect(
+        settings.path,
+        timeout=settings.busy_timeout,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_CACHED_STATEMENTS,
+    )
+    for pragma in (
+        "journal_mode=WAL",
+        f"synchronous={settings.synchronous.upper()}",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-32768",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A statement as SQL text, with the values of the literals that SQLAlchemy took out of it."""
+
+    sql: str
+    literals: Parameters
+
+    def bind(self, parameters: Parameters) -> Parameters:
+        return {**self.literals, **parameters} if self.literals else parameters
+
+
+class _Statements:
+    """Statements, compiled at first use."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[Statement, _Compiled] = {}
+
+    def compiled(self, statement: Statement) -> _Compiled:
+        found = self._compiled.get(statement)
+        if found is None:
+            compiled = statement.clause.compile(dialect=_SQL)
+            literals = {name: value for name, value in compiled.params.items() if value is not None}
+            found = self._compiled[statement] = _Compiled(str(compiled), literals)
+        return found
+
+
+def _run(connection: sqlite3.Connection, statements: _Statements, step: Step) -> Sequence[Row]:
+    compiled = statements.compiled(step.statement)
+    if isinstance(step, Run):
+        return connection.execute(compiled.sql, compiled.bind(step.parameters)).fetchall()
+    connection.executemany(compiled.sql, map(compiled.bind, step.parameters))
+    return ()
+
+
+def _drive(connection: sqlite3.Connection, statements: _Statements, unit: Unit[T]) -> T:
+    """Run a unit to its end: each statement that it yields, until it returns or raises."""
+    try:
+        step = next(unit)
+        while True:
+            step = unit.send(_run(connection, statements, step))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        unit.close()
+
+
+@dataclass(eq=False)
+class _Job(Generic[T]):
+    """A unit that waits for a thread, and the future of whoever waits for it."""
+
+    unit: Unit[T]
+    future: asyncio.Future[T]
+    result: T | None = None
+    error: BaseException | None = field(default=None)
+
+    def answer(self) -> None:
+        if self.future.done():  # whoever waited was cancelled; the work is done all the same
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)  # type: ignore[arg-type]
+
+
+def _failure(error: sqlite3.Error) -> Exception:
+    """What the caller is told: the database cannot serve; or the error itself, where it is a fault of ours."""
+    if isinstance(error, sqlite3.InterfaceError | sqlite3.ProgrammingError | sqlite3.IntegrityError):
+        return error
+    logger.error("the database failed: %s", error)
+    failure = StorageUnavailable("The database is not available. Nothing was stored.")
+    failure.__cause__ = error
+    return failure
+
+
+class _Worker(threading.Thread):
+    """A thread with a connection of its own that runs the jobs put to it, in order."""
+
+    def __init__(self, name: str, settings: SqliteSettings, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(name=name, daemon=True)
+        self._connection = connect(settings)
+        self._statements = _Statements()
+        self._loop = loop
+        self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
+
+    def put(self, job: _Job[T]) -> None:
+        self._jobs.put(job)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """End after the jobs that are waiting now."""
+        self._jobs.put(None)
+
+    def run(self) -> None:
+        stopping = False
+        while not stopping:
+            group, stopping = self._next_group()
+            if group:
+                self._work(group)
+                self._loop.call_soon_threadsafe(_answer_all, group)
+        self._connection.close()
+
+    def _next_group(self) -> tuple[list[_Job[object]], bool]:
+        """All jobs that wait (at least one: it waits for the first), and whether a stop came behind them."""
+        group: list[_Job[object]] = []
+        job = self._jobs.get()
+        while job is not None:
+            group.append(job)
+            if len(group) == MAX_GROUP or self._jobs.empty():
+                return group, False
+            job = self._jobs.get()
+        return group, True
+
+    def _work(self, group: Sequence[_Job[object]]) -> None:
+        raise NotImplementedError
+
+
+def _answer_all(group: Sequence[_Job[object]]) -> None:
+    for job in group:
+        job.answer()
+
+
+class _Reader(_Worker):
+    """Each unit is a read transaction: a snapshot of what is committed."""
+
+    def _work(self, group: Sequence[_Job[object]]) -> None:
+        for job in group:
+            try:
+                self._connection.execute("BEGIN")
+                job.result = _drive(self._connection, self._statements, job.unit)
+            except sqlite3.Error as error:
+                job.error = _failure(error)
+            except Exception as error:  # noqa: BLE001  (handed to whoever waits)
+                job.error = error
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+
+class _Writer(_Worker):
+    """Units that wait together are committed together; each is undone alone if it raises."""
+
+    def _work(self, group: Sequence[_Job[object]]) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for job in group:
+                self._work_one(job)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._fail(group, _failure(error))
+
+    def _work_one(self, job: _Job[object]) -> None:
+        self._connection.execute("SAVEPOINT unit")
+        try:
+            job.result = _drive(self._connection, self._statements, job.unit)
+        except sqlite3.Error as error:
+            # Some failures (a full disk, an I/O error) roll the whole transaction back: then nothing of the group
+            # is there any more (sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction).
+            if not self._connection.in_transaction:
+                raise
+            job.error = _failure(error)
+        except Exception as error:  # noqa: BLE001  (handed to whoever waits)
+            job.error = error
+        if job.error is not None:
+            self._connection.execute("ROLLBACK TO unit")
+        self._connection.execute("RELEASE unit")
+
+    def _fail(self, group: Sequence[_Job[object]], failure: Exception) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        for job in group:
+            job.unit.close()
+            job.error = job.error or failure
+
+
+class SqliteDatabase:
+    """A SQLite file; implements ``storage.database.Database``."""
+
+    def __init__(self, settings: SqliteSettings, locks: NodeLocks) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop, self._locks = loop, locks
+        self._writer = _Writer("sqlite-writer", settings, loop)
+        self._readers = [_Reader(f"sqlite-reader-{n}", settings, loop) for n in range(settings.readers)]
+        self._next_reader = 0
+        self._closed = False
+        for worker in self._workers:
+            worker.start()
+
+    @property
+    def _workers(self) -> Sequence[_Worker]:
+        return (self._writer, *self._readers)
+
+    @property
+    def node(self) -> str:
+        """The name under which this process holds leases."""
+        return self._locks.node
+
+    def dead_nodes(self, nodes: Collection[str]) -> Collection[str]:
+        """Those whose process no longer holds its lock file."""
+        return [node for node in nodes if self._locks.is_dead(node)]
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Run a unit that only reads, on the next reader in turn."""
+        self._next_reader = (self._next_reader + 1) % len(self._readers)
+        return await self._submit(self._readers[self._next_reader].put, unit)
+
+    async def write(self, unit: Unit[T]) -> T:
+        """Run a unit that writes; durable when this returns."""
+        return await self._submit(self._writer.put, unit)
+
+    async def _submit(self, put: Callable[[_Job[T]], None], unit: Unit[T]) -> T:
+        if self._closed:
+            raise ShuttingDown
+        future: asyncio.Future[T] = self._loop.create_future()
+        put(_Job(unit, future))
+        return await future
+
+    async def close(self) -> None:
+        """Finish what waits, then close the connections."""
+        self._closed = True
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            await asyncio.to_thread(worker.join)
+        self._locks.release()

@@ -1,0 +1,71 @@
+"""SQL expressions that each dialect writes its own way."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, ColumnElement
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class now_ms(FunctionElement[int]):  # noqa: N801  (SQL functions are named as in SQL)
+    """The database's own clock, in milliseconds since 1970: leases are judged by one clock."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(now_ms, "sqlite")
+def _sqlite_now(_element: now_ms, _compiler: SQLCompiler, **_options: object) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+@compiles(now_ms, "postgresql")
+def _postgresql_now(_element: now_ms, _compiler: SQLCompiler, **_options: object) -> str:
+    return "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint"
+
+
+class json_contains(FunctionElement[bool]):  # noqa: N801
+    """``json_contains(column, pairs)``: the JSON object in ``column`` has every pair of the JSON object ``pairs``."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+def _arguments(element: FunctionElement[bool]) -> tuple[ColumnElement[str], ColumnElement[str]]:
+    column, pairs = element.clauses
+    return column, pairs
+
+
+@compiles(json_contains, "sqlite")
+def _sqlite_json_contains(element: json_contains, compiler: SQLCompiler, **options: object) -> str:
+    column, pairs = (compiler.process(argument, **options) for argument in _arguments(element))
+    return (
+        f"NOT EXISTS (SELECT 1 FROM json_each({pairs}) AS wanted WHERE NOT EXISTS (SELECT 1 FROM json_each({column}) "
+        "AS had WHERE had.key = wanted.key AND had.atom = wanted.atom))"
+    )
+
+
+@compiles(json_contains, "postgresql")
+def _postgresql_json_contains(element: json_contains, compiler: SQLCompiler, **options: object) -> str:
+    column, pairs = (compiler.process(argument, **options) for argument in _arguments(element))
+    return f"({column})::jsonb @> ({pairs})::jsonb"
+
+
+class in_json_array(FunctionElement[bool]):  # noqa: N801
+    """``in_json_array(column, array)``: ``IN`` over the strings of a JSON array; one statement for any number."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(in_json_array, "sqlite")
+def _sqlite_in_json_array(element: in_json_array, compiler: SQLCompiler, **options: object) -> str:
+    column, array = (compiler.process(argument, **options) for argument in _arguments(element))
+    return f"{column} IN (SELECT value FROM json_each({array}))"
+
+
+@compiles(in_json_array, "postgresql")
+def _postgresql_in_json_array(element: in_json_array, compiler: SQLCompiler, **options: object) -> str:
+    column, array = (compiler.process(argument, **options) for argument in _arguments(element))
+    return f"{column} = ANY (SELECT jsonb_array_elements_text(({array})::jsonb))"

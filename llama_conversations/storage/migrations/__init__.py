@@ -1,0 +1,6 @@
+"""The schema's revisions, applied by alembic when storage is opened."""
+
+from __future__ import annotations
+
+HEAD_REVISION = "0001"
+"""The newest revision; known here so that a database that is up to date needs no alembic at start."""

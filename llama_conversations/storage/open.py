@@ -1,0 +1,120 @@
+"""Open storage: from the settings to stores that serve."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from llama_conversations.config.run_config import SqliteBackend, StorageConfig
+from llama_conversations.errors import StorageUnavailable
+from llama_conversations.storage.dialects.sqlite import OLDEST_SQLITE, SqliteDatabase, SqliteSettings, connect
+from llama_conversations.storage.migrations import HEAD_REVISION
+from llama_conversations.storage.nodes import NodeLocks
+from llama_conversations.storage.sql_conversations import SqlConversationStore
+from llama_conversations.storage.sql_prompts import SqlPromptStore
+from llama_conversations.storage.sql_registry import SqlHealthStore, SqlRegistryStore
+from llama_conversations.storage.sql_responses import SqlResponseStore
+from llama_conversations.storage.stores import (
+    ConversationStore,
+    HealthStore,
+    PromptStore,
+    RegistryStore,
+    ResponseStore,
+)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The stores of a stack; ``location`` says where the state lies, for people."""
+
+    conversations: ConversationStore
+    responses: ResponseStore
+    prompts: PromptStore
+    registry: RegistryStore
+    health: HealthStore
+    location: str
+
+
+@asynccontextmanager
+async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIterator[Storage]:
+    """Open every backend that a store uses, its schema upgraded; close them at the end, losing nothing acknowledged.
+
+    Errors: ``StorageUnavailable`` when a database cannot be opened, ``DatabaseTooNew``.
+    """
+    stores = config.stores
+    async with AsyncExitStack() as opened:
+        databases = {
+            name: await opened.enter_async_context(_open_sqlite(config.backends[name]))
+            for name in {stores.state.backend, stores.prompts.backend, stores.registry.backend}
+        }
+        state = databases[stores.state.backend]
+        yield Storage(
+            conversations=SqlConversationStore(state),
+            responses=SqlResponseStore(state, lease_seconds),
+            prompts=SqlPromptStore(databases[stores.prompts.backend]),
+            registry=SqlRegistryStore(databases[stores.registry.backend]),
+            health=SqlHealthStore(state),
+            location=str(config.backends[stores.state.backend].path),
+        )
+
+
+@asynccontextmanager
+async def _open_sqlite(backend: SqliteBackend) -> AsyncIterator[SqliteDatabase]:
+    settings = SqliteSettings(backend.path, backend.synchronous, backend.busy_timeout_seconds, backend.readers)
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise StorageUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} or newer is needed.")
+    try:
+        settings.path.parent.mkdir(parents=True, exist_ok=True)
+        await _upgrade_sqlite(settings)
+        database = SqliteDatabase(settings, NodeLocks(_beside(settings.path, ".nodes")))
+    except (sqlite3.Error, OSError) as error:
+        raise StorageUnavailable(f"The database {settings.path} cannot be opened: {error}") from error
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+async def _upgrade_sqlite(settings: SqliteSettings) -> None:
+    """Bring the file's schema to the newest revision; several processes may come here at once."""
+    if _revision(settings) == HEAD_REVISION:
+        return
+    # Alembic is slow to import and seldom needed: only when there is something to upgrade.
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    from llama_conversations.storage.migrations.upgrade import upgrade
+
+    engine = create_async_engine(f"sqlite+aiosqlite:///{settings.path}", isolation_level="AUTOCOMMIT")
+    with FileLock(_beside(settings.path, ".upgrade.lock")):
+        try:
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                await connection.run_sync(upgrade, str(settings.path))
+                await connection.exec_driver_sql("COMMIT")
+        except DBAPIError as error:
+            raise StorageUnavailable(f"The database {settings.path} cannot be upgraded: {error.orig}") from error
+        finally:
+            await engine.dispose()
+
+
+def _revision(settings: SqliteSettings) -> str | None:
+    connection = connect(settings)
+    try:
+        known = connection.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        if known is None:
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return None if row is None else str(row[0])
+    finally:
+        connection.close()

@@ -1,0 +1,154 @@
+"""What crosses the stores' seam: frozen records. JSON stays the text that is served.
+
+Times are whole microseconds since 1970 (UTC).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+R = TypeVar("R")
+
+MICROSECONDS = 1_000_000
+
+ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+
+
+def now_us() -> int:
+    """The time now, in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """A page by keyset: up to ``limit`` entries after the cursor ``after`` (or before ``before``), in ``order``."""
+
+    limit: int
+    descending: bool
+    after: str | None = None
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """Entries in the order that was asked for, and whether there are more behind them."""
+
+    entries: Sequence[R]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRecord:
+    """A conversation; ``metadata`` is a JSON object of strings."""
+
+    id: str
+    created_at: int
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """An item of a conversation, as it is served.
+
+    Attributes:
+        data: The whole item as JSON text.
+        masked: The item without what ``include`` must ask for; ``None`` where that is the whole item.
+        client_id: The id was chosen by the client, so it may collide with one that the conversation holds.
+    """
+
+    id: str
+    type: str
+    data: str
+    masked: str | None = None
+    client_id: bool = False
+
+    @property
+    def default_view(self) -> str:
+        """The JSON text that is served where no ``include`` was asked for."""
+        return self.data if self.masked is None else self.masked
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRecord:
+    """A response.
+
+    Attributes:
+        context_position: For a response made in a conversation: its items below this position were the context.
+        input: JSON array text of the input items that it added (never the history).
+        head: The response object as JSON text, without its ``output``.
+        output: The output items as JSON array text.
+    """
+
+    id: str
+    created_at: int
+    status: ResponseStatus
+    model: str
+    conversation_id: str | None
+    previous_response_id: str | None
+    context_position: int | None
+    input: str
+    head: str
+    output: str
+
+    @property
+    def body(self) -> str:
+        """The response object as it is served."""
+        return f'{self.head[:-1]},"output":{self.output}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class TurnClaim:
+    """What starts a turn: the conversation is leased to the response, and the response is stored as in progress.
+
+    Attributes:
+        conversation_id: The conversation to lease, if any.
+        response: The response to store; ``None`` when the caller asked for none to be kept.
+    """
+
+    response_id: str
+    conversation_id: str | None
+    response: ResponseRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCommit:
+    """What ends a turn, in one transaction: items appended, the response final, the lease given back.
+
+    Attributes:
+        items: What the conversation gains: input, then output. Empty for a failed or cancelled turn.
+        status: The final status.
+        head: As in ``ResponseRecord``; ignored where no response is kept.
+    """
+
+    response_id: str
+    conversation_id: str | None
+    stored: bool
+    items: Sequence[ItemRecord]
+    status: ResponseStatus
+    head: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRecord:
+    """One version of a prompt."""
+
+    id: str
+    version: int
+    text: str
+    variables: Sequence[str]
+    is_default: bool
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRecord:
+    """Something registered, such as a model: ``data`` is JSON text that its kind gives a meaning."""
+
+    kind: str
+    identifier: str
+    provider_id: str
+    data: str

@@ -1,0 +1,324 @@
+"""Conversations in SQL: the database orders, pages, cascades and keeps ids unique."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import orjson
+from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, select, tuple_, update
+
+from llama_conversations.access import AccessScope
+from llama_conversations.errors import ConversationNotFound, CursorNotFound, DuplicateItem, ItemNotFound
+from llama_conversations.ids import CONVERSATION_PREFIX, partition_in
+from llama_conversations.storage.database import Database
+from llama_conversations.storage.expressions import in_json_array, json_contains
+from llama_conversations.storage.records import ConversationRecord, ItemRecord, Page, PageQuery, now_us
+from llama_conversations.storage.scopes import owned_by, scope_parameters
+from llama_conversations.storage.tables import conversation_items as items
+from llama_conversations.storage.tables import conversations
+from llama_conversations.storage.unit_of_work import Row, Run, RunMany, SqlValue, Statement, Unit
+
+_FIELDS = (conversations.c.id, conversations.c.created_at, conversations.c.metadata)
+_ITEM_FIELDS = (items.c.id, items.c.type, items.c.data, items.c.masked)
+_THIS = (conversations.c.id == bindparam("id"), *owned_by(conversations))
+_THIS_ITEM = (items.c.conversation_id == bindparam("id"), items.c.id == bindparam("item_id"))
+
+_INSERT = Statement(
+    insert(conversations).values(
+        {column: bindparam(column) for column in ("id", "tenant", "owner", "created_at", "metadata", "next_position")}
+    )
+)
+_SELECT = Statement(select(*_FIELDS).where(*_THIS))
+_UPDATE_METADATA = Statement(
+    update(conversations).where(*_THIS).values(metadata=bindparam("metadata_")).returning(*_FIELDS)
+)
+_DELETE = Statement(delete(conversations).where(*_THIS).returning(conversations.c.id))
+_TAKE_POSITIONS = Statement(
+    update(conversations)
+    .where(*_THIS)
+    .values(next_position=conversations.c.next_position + bindparam("count"))
+    .returning(conversations.c.next_position)
+)
+_INSERT_ITEM = Statement(
+    insert(items).values(
+        {
+            column: bindparam(column)
+            for column in ("conversation_id", "position", "id", "type", "data", "masked", "created_at")
+        }
+    )
+)
+_SELECT_HELD_IDS = Statement(
+    select(items.c.id)
+    .where(items.c.conversation_id == bindparam("id"), in_json_array(items.c.id, bindparam("ids")))
+    .order_by(items.c.id)
+)
+_SELECT_ITEM = Statement(select(*_ITEM_FIELDS).where(*_THIS_ITEM))
+_SELECT_POSITION = Statement(select(items.c.position).where(*_THIS_ITEM))
+_DELETE_ITEM = Statement(delete(items).where(*_THIS_ITEM).returning(items.c.id))
+_SELECT_HISTORY = Statement(
+    select(*_ITEM_FIELDS)
+    .join(conversations, conversations.c.id == items.c.conversation_id)
+    .where(*_THIS, items.c.position < bindparam("position"))
+    .order_by(items.c.position)
+)
+_SELECT_FROM_PARTITION = Statement(
+    select(*_ITEM_FIELDS)
+    .join(conversations, conversations.c.id == items.c.conversation_id)
+    .where(
+        *owned_by(conversations),
+        conversations.c.id >= bindparam("first"),
+        conversations.c.id < bindparam("end"),
+        items.c.conversation_id >= bindparam("first"),
+        items.c.conversation_id < bindparam("end"),
+        items.c.id == bindparam("item_id"),
+    )
+    .limit(1)
+)
+
+
+def _item_page(descending: bool, continued: bool) -> Statement:
+    query = select(*_ITEM_FIELDS).where(items.c.conversation_id == bindparam("id"))
+    if continued:
+        cursor = bindparam("position")
+        query = query.where(items.c.position < cursor if descending else items.c.position > cursor)
+    order = items.c.position.desc() if descending else items.c.position.asc()
+    return Statement(query.order_by(order).limit(bindparam("limit")))
+
+
+_ITEM_PAGES = {(d, c): _item_page(d, c) for d in (False, True) for c in (False, True)}
+
+_KEY = (conversations.c.created_at, conversations.c.id)
+_CURSOR: ColumnElement[tuple[int, str]] = tuple_(bindparam("cursor_at"), bindparam("cursor_id"))
+
+
+def _conversation_page(descending: bool, cursor: str | None, filtered: bool) -> Statement:
+    """``cursor`` is ``after``, ``before`` or None; a page before a cursor is read backwards and turned round."""
+    backwards = descending != (cursor == "before")
+    query: Select[tuple[str, int, str]] = select(*_FIELDS).where(*owned_by(conversations))
+    if cursor is not None:
+        query = query.where(tuple_(*_KEY) < _CURSOR if backwards else tuple_(*_KEY) > _CURSOR)
+    if filtered:
+        query = query.where(json_contains(conversations.c.metadata, bindparam("pairs")))
+    order = (column.desc() if backwards else column.asc() for column in _KEY)
+    return Statement(query.order_by(*order).limit(bindparam("limit")))
+
+
+_CONVERSATION_PAGES = {
+    (d, c, f): _conversation_page(d, c, f)
+    for d in (False, True)
+    for c in (None, "after", "before")
+    for f in (False, True)
+}
+
+
+def _conversation(row: Row) -> ConversationRecord:
+    return ConversationRecord(*cast("tuple[str, int, str]", row))
+
+
+def _item(row: Row) -> ItemRecord:
+    return ItemRecord(*cast("tuple[str, str, str, str | None]", row))
+
+
+def check_distinct(batch: Sequence[ItemRecord]) -> None:
+    """Errors: ``DuplicateItem`` when a batch holds an id twice."""
+    seen: set[str] = set()
+    for item in batch:
+        if item.id in seen:
+            raise DuplicateItem(item.id)
+        seen.add(item.id)
+
+
+def insert_items(conversation_id: str, first_position: int, batch: Sequence[ItemRecord]) -> Unit[None]:
+    """Part of a unit of work: store a batch at positions that were taken for it."""
+    client_ids = [item.id for item in batch if item.client_id]
+    if client_ids and first_position > 0:
+        held = yield Run(_SELECT_HELD_IDS, {"id": conversation_id, "ids": orjson.dumps(client_ids).decode()})
+        if held:
+            raise DuplicateItem(str(held[0][0]))
+    created_at = now_us()
+    yield RunMany(
+        _INSERT_ITEM,
+        [
+            {
+                "conversation_id": conversation_id,
+                "position": position,
+                "id": item.id,
+                "type": item.type,
+                "data": item.data,
+                "masked": item.masked,
+                "created_at": created_at,
+            }
+            for position, item in enumerate(batch, first_position)
+        ],
+    )
+
+
+class SqlConversationStore:
+    """Implements ``stores.ConversationStore``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, scope: AccessScope, conversation: ConversationRecord, items: Sequence[ItemRecord]) -> None:
+        """Store a new conversation with its first items."""
+        check_distinct(items)
+        await self._database.write(_create(scope, conversation, items))
+
+    async def get(self, scope: AccessScope, conversation_id: str) -> ConversationRecord:
+        """Read a conversation."""
+        return await self._database.read(_get(scope, conversation_id))
+
+    async def list(
+        self, scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]
+    ) -> Page[ConversationRecord]:
+        """Read a page of conversations, by the time of their creation."""
+        return await self._database.read(_list(scope, page, metadata))
+
+    async def update_metadata(self, scope: AccessScope, conversation_id: str, metadata: str) -> ConversationRecord:
+        """Replace the metadata."""
+        return await self._database.write(_update_metadata(scope, conversation_id, metadata))
+
+    async def delete(self, scope: AccessScope, conversation_id: str) -> None:
+        """Delete; the items go by the foreign key's cascade."""
+        await self._database.write(_delete(scope, conversation_id))
+
+    async def append(self, scope: AccessScope, conversation_id: str, items: Sequence[ItemRecord]) -> None:
+        """Append a batch."""
+        check_distinct(items)
+        await self._database.write(_append(scope, conversation_id, items))
+
+    async def list_items(self, scope: AccessScope, conversation_id: str, page: PageQuery) -> Page[ItemRecord]:
+        """Read a page of items, by position."""
+        return await self._database.read(_list_items(scope, conversation_id, page))
+
+    async def get_item(self, scope: AccessScope, conversation_id: str, item_id: str) -> ItemRecord:
+        """Read an item."""
+        return await self._database.read(_get_item(scope, conversation_id, item_id))
+
+    async def delete_item(self, scope: AccessScope, conversation_id: str, item_id: str) -> ConversationRecord:
+        """Delete an item; its position stays empty."""
+        return await self._database.write(_delete_item(scope, conversation_id, item_id))
+
+    async def history(self, scope: AccessScope, conversation_id: str, before_position: int) -> Sequence[ItemRecord]:
+        """Read all items below a position."""
+        return await self._database.read(_history(scope, conversation_id, before_position))
+
+    async def find_item(self, scope: AccessScope, item_id: str, conversation_id: str | None) -> ItemRecord | None:
+        """Find an item that is referred to by its id alone."""
+        return await self._database.read(_find_item(scope, item_id, conversation_id))
+
+
+def _this(scope: AccessScope, conversation_id: str) -> dict[str, SqlValue]:
+    return {"id": conversation_id, **scope_parameters(scope)}
+
+
+def _create(scope: AccessScope, conversation: ConversationRecord, batch: Sequence[ItemRecord]) -> Unit[None]:
+    yield Run(
+        _INSERT,
+        {
+            **_this(scope, conversation.id),
+            "created_at": conversation.created_at,
+            "metadata": conversation.metadata,
+            "next_position": len(batch),
+        },
+    )
+    if batch:
+        yield from insert_items(conversation.id, 0, batch)
+
+
+def _get(scope: AccessScope, conversation_id: str) -> Unit[ConversationRecord]:
+    rows = yield Run(_SELECT, _this(scope, conversation_id))
+    if not rows:
+        raise ConversationNotFound(conversation_id)
+    return _conversation(rows[0])
+
+
+def _list(scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]) -> Unit[Page[ConversationRecord]]:
+    parameters: dict[str, SqlValue] = {**scope_parameters(scope), "limit": page.limit + 1}
+    side, cursor = ("after", page.after) if page.after is not None else ("before", page.before)
+    if cursor is not None:
+        found = yield Run(_SELECT, _this(scope, cursor))
+        if not found:
+            raise CursorNotFound(side, cursor)
+        parameters |= {"cursor_at": found[0][1], "cursor_id": cursor}
+    if metadata:
+        parameters["pairs"] = orjson.dumps(dict(metadata)).decode()
+    statement = _CONVERSATION_PAGES[page.descending, side if cursor is not None else None, bool(metadata)]
+    rows = yield Run(statement, parameters)
+    entries = [_conversation(row) for row in rows[: page.limit]]
+    if cursor is not None and side == "before":
+        entries.reverse()
+    return Page(entries, len(rows) > page.limit)
+
+
+def _update_metadata(scope: AccessScope, conversation_id: str, metadata: str) -> Unit[ConversationRecord]:
+    rows = yield Run(_UPDATE_METADATA, {**_this(scope, conversation_id), "metadata_": metadata})
+    if not rows:
+        raise ConversationNotFound(conversation_id)
+    return _conversation(rows[0])
+
+
+def _delete(scope: AccessScope, conversation_id: str) -> Unit[None]:
+    rows = yield Run(_DELETE, _this(scope, conversation_id))
+    if not rows:
+        raise ConversationNotFound(conversation_id)
+
+
+def _append(scope: AccessScope, conversation_id: str, batch: Sequence[ItemRecord]) -> Unit[None]:
+    rows = yield Run(_TAKE_POSITIONS, {**_this(scope, conversation_id), "count": len(batch)})
+    if not rows:
+        raise ConversationNotFound(conversation_id)
+    if batch:
+        yield from insert_items(conversation_id, cast("int", rows[0][0]) - len(batch), batch)
+
+
+def _list_items(scope: AccessScope, conversation_id: str, page: PageQuery) -> Unit[Page[ItemRecord]]:
+    yield from _get(scope, conversation_id)
+    parameters: dict[str, SqlValue] = {"id": conversation_id, "limit": page.limit + 1}
+    if page.after is not None:
+        found = yield Run(_SELECT_POSITION, {"id": conversation_id, "item_id": page.after})
+        if not found:
+            raise CursorNotFound("after", page.after)
+        parameters["position"] = found[0][0]
+    rows = yield Run(_ITEM_PAGES[page.descending, page.after is not None], parameters)
+    return Page([_item(row) for row in rows[: page.limit]], len(rows) > page.limit)
+
+
+def _get_item(scope: AccessScope, conversation_id: str, item_id: str) -> Unit[ItemRecord]:
+    yield from _get(scope, conversation_id)
+    rows = yield Run(_SELECT_ITEM, {"id": conversation_id, "item_id": item_id})
+    if not rows:
+        raise ItemNotFound(item_id, conversation_id)
+    return _item(rows[0])
+
+
+def _delete_item(scope: AccessScope, conversation_id: str, item_id: str) -> Unit[ConversationRecord]:
+    conversation = yield from _get(scope, conversation_id)
+    rows = yield Run(_DELETE_ITEM, {"id": conversation_id, "item_id": item_id})
+    if not rows:
+        raise ItemNotFound(item_id, conversation_id)
+    return conversation
+
+
+def _history(scope: AccessScope, conversation_id: str, before_position: int) -> Unit[Sequence[ItemRecord]]:
+    rows = yield Run(_SELECT_HISTORY, {**_this(scope, conversation_id), "position": before_position})
+    return [_item(row) for row in rows]
+
+
+def _find_item(scope: AccessScope, item_id: str, conversation_id: str | None) -> Unit[ItemRecord | None]:
+    if conversation_id is not None:
+        yield from _get(scope, conversation_id)
+        rows = yield Run(_SELECT_ITEM, {"id": conversation_id, "item_id": item_id})
+        if rows:
+            return _item(rows[0])
+    partition = partition_in(item_id)
+    if partition is None:
+        return None
+    first = f"{CONVERSATION_PREFIX}_{partition}"
+    rows = yield Run(
+        _SELECT_FROM_PARTITION,
+        # "g" follows the last hex digit: all ids of the partition lie between the two.
+        {**scope_parameters(scope), "first": first, "end": f"{first}g", "item_id": item_id},
+    )
+    return _item(rows[0]) if rows else None

@@ -1,0 +1,73 @@
+"""Registered resources in SQL, and whether the database answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy import bindparam, delete, insert, literal, select
+
+from llama_conversations.storage.database import Database
+from llama_conversations.storage.records import ResourceRecord
+from llama_conversations.storage.tables import resources
+from llama_conversations.storage.unit_of_work import Run, RunMany, Statement, Unit
+
+_FIELDS = (resources.c.kind, resources.c.identifier, resources.c.provider_id, resources.c.data)
+
+_SELECT = Statement(
+    select(*_FIELDS)
+    .where(resources.c.kind == bindparam("kind"))
+    .order_by(resources.c.provider_id, resources.c.identifier)
+)
+_DELETE = Statement(
+    delete(resources).where(
+        resources.c.kind == bindparam("kind"), resources.c.provider_id == bindparam("provider_id")
+    )
+)
+_INSERT = Statement(insert(resources).values({column.name: bindparam(column.name) for column in _FIELDS}))
+_PING = Statement(select(literal(1)))
+
+
+class SqlRegistryStore:
+    """Implements ``stores.RegistryStore``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self, kind: str) -> Sequence[ResourceRecord]:
+        """Read all resources of a kind."""
+        return await self._database.read(_load(kind))
+
+    async def replace(self, kind: str, provider_id: str, resources: Sequence[ResourceRecord]) -> None:
+        """Replace the resources of a kind that a provider has."""
+        await self._database.write(_replace(kind, provider_id, resources))
+
+
+class SqlHealthStore:
+    """Implements ``stores.HealthStore``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ping(self) -> None:
+        """Ask the database for anything."""
+        await self._database.read(_ping())
+
+
+def _load(kind: str) -> Unit[Sequence[ResourceRecord]]:
+    rows = yield Run(_SELECT, {"kind": kind})
+    return [ResourceRecord(*cast("tuple[str, str, str, str]", row)) for row in rows]
+
+
+def _replace(kind: str, provider_id: str, new: Sequence[ResourceRecord]) -> Unit[None]:
+    yield Run(_DELETE, {"kind": kind, "provider_id": provider_id})
+    yield RunMany(
+        _INSERT,
+        [
+            {"kind": r.kind, "identifier": r.identifier, "provider_id": r.provider_id, "data": r.data} for r in new
+        ],
+    )
+
+
+def _ping() -> Unit[None]:
+    yield Run(_PING, {})

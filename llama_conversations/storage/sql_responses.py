@@ -1,0 +1,334 @@
+"""Responses and turns in SQL.
+
+A turn is two transactions: ``claim`` leases the conversation and stores the response as in progress; ``commit`` appends
+the items, stores the final response and gives the lease back. Between them nothing is locked in the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import orjson
+from sqlalchemy import and_, bindparam, delete, insert, literal, null, or_, select, tuple_, update
+
+from llama_conversations.access import AccessScope
+from llama_conversations.errors import (
+    ConversationLocked,
+    ConversationNotFound,
+    CursorNotFound,
+    PreviousResponseNotFound,
+    ResponseNotFound,
+    TurnLost,
+)
+from llama_conversations.ids import RESPONSE_PREFIX, partition_in
+from llama_conversations.storage.database import Database
+from llama_conversations.storage.expressions import in_json_array, now_ms
+from llama_conversations.storage.records import (
+    Page,
+    PageQuery,
+    ResponseRecord,
+    TurnClaim,
+    TurnCommit,
+)
+from llama_conversations.storage.scopes import owned_by, scope_parameters
+from llama_conversations.storage.sql_conversations import check_distinct, insert_items
+from llama_conversations.storage.tables import conversations, responses
+from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
+
+SWEEP_BATCH = 100
+"""Expired turns that one sweep takes."""
+
+_FIELDS = tuple(
+    responses.c[name]
+    for name in (
+        "id",
+        "created_at",
+        "status",
+        "model",
+        "conversation_id",
+        "previous_response_id",
+        "context_position",
+        "input",
+        "head",
+        "output",
+    )
+)
+_THIS = (responses.c.id == bindparam("id"), *owned_by(responses))
+_THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned_by(conversations))
+_NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
+_NEW_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
+
+_SELECT_CONVERSATION = Statement(select(conversations.c.id).where(*_THIS_CONVERSATION))
+_LEASE_CONVERSATION = Statement(
+    update(conversations)
+    .where(
+        *_THIS_CONVERSATION,
+        or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expires_at < now_ms()),
+    )
+    .values(lease_holder=bindparam("holder"), **_NEW_LEASE)
+    .returning(conversations.c.next_position)
+)
+_END_LEASE = Statement(
+    update(conversations)
+    .where(*_THIS_CONVERSATION, conversations.c.lease_holder == bindparam("holder"))
+    .values(next_position=conversations.c.next_position + bindparam("count"), lease_holder=null(), **_NO_LEASE)
+    .returning(conversations.c.next_position)
+)
+_INSERT = Statement(
+    insert(responses).values(
+        {
+            **{column.name: bindparam(column.name) for column in _FIELDS},
+            "tenant": bindparam("tenant"),
+            "owner": bindparam("owner"),
+            **_NEW_LEASE,
+        }
+    )
+)
+_FINISH = Statement(
+    update(responses)
+    .where(*_THIS, responses.c.lease_node == bindparam("node"))
+    .values(status=bindparam("status_"), head=bindparam("head_"), output=bindparam("output_"), **_NO_LEASE)
+    .returning(responses.c.id)
+)
+_SELECT = Statement(select(*_FIELDS).where(*_THIS))
+_DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
+
+_RENEW = tuple(
+    Statement(
+        update(table)
+        .where(table.c.lease_node.is_not(None), table.c.lease_node == bindparam("node_"))
+        .values(lease_expires_at=now_ms() + bindparam("lease_ms"))
+    )
+    for table in (conversations, responses)
+)
+_SELECT_NODES = tuple(
+    Statement(select(table.c.lease_node).where(table.c.lease_node.is_not(None)).distinct())
+    for table in (conversations, responses)
+)
+_EXPIRED = {
+    table: and_(
+        table.c.lease_node.is_not(None),
+        or_(
+            table.c.lease_expires_at < now_ms(),
+            in_json_array(table.c.lease_node, bindparam("dead_nodes")),
+        ),
+    )
+    for table in (conversations, responses)
+}
+_FREE_EXPIRED = Statement(update(conversations).where(_EXPIRED[conversations]).values(lease_holder=null(), **_NO_LEASE))
+_SELECT_EXPIRED = Statement(
+    select(responses.c.id, responses.c.head).where(_EXPIRED[responses]).limit(bindparam("limit"))
+)
+_FAIL = Statement(
+    update(responses)
+    .where(responses.c.id == bindparam("id_"))
+    .values(status="failed", head=bindparam("head_"), **_NO_LEASE)
+)
+
+_newest = select(*_FIELDS, literal(0).label("depth")).where(*_THIS).cte("chain", recursive=True)
+_chain = _newest.union_all(
+    select(*_FIELDS, _newest.c.depth + 1).join(
+        _newest, and_(responses.c.id == _newest.c.previous_response_id, *owned_by(responses))
+    )
+)
+_SELECT_CHAIN = Statement(select(*(_chain.c[column.name] for column in _FIELDS)).order_by(_chain.c.depth.desc()))
+
+_SELECT_FROM_PARTITION = Statement(
+    select(responses.c.input, responses.c.output).where(
+        *owned_by(responses),
+        responses.c.id >= bindparam("first"),
+        responses.c.id < bindparam("end"),
+        or_(
+            responses.c.output.contains(bindparam("item_id"), autoescape=False),
+            responses.c.input.contains(bindparam("item_id"), autoescape=False),
+        ),
+    )
+)
+
+
+def _page(descending: bool, cursor: str | None, of_model: bool) -> Statement:
+    key = (responses.c.created_at, responses.c.id)
+    backwards = descending != (cursor == "before")
+    query = select(*_FIELDS).where(*owned_by(responses))
+    if cursor is not None:
+        here = tuple_(bindparam("cursor_at"), bindparam("cursor_id"))
+        query = query.where(tuple_(*key) < here if backwards else tuple_(*key) > here)
+    if of_model:
+        query = query.where(responses.c.model == bindparam("model"))
+    order = (column.desc() if backwards else column.asc() for column in key)
+    return Statement(query.order_by(*order).limit(bindparam("limit")))
+
+
+_PAGES = {
+    (d, c, m): _page(d, c, m) for d in (False, True) for c in (None, "after", "before") for m in (False, True)
+}
+
+
+def _response(row: Row) -> ResponseRecord:
+    return ResponseRecord(*row)  # type: ignore[arg-type]  # the columns are selected in the order of the fields
+
+
+class SqlResponseStore:
+    """Implements ``stores.ResponseStore``.
+
+    Args:
+        lease_seconds: How long a lease lasts unless it is renewed.
+    """
+
+    def __init__(self, database: Database, lease_seconds: float) -> None:
+        self._database = database
+        self._lease: dict[str, SqlValue] = {"node": database.node, "lease_ms": int(lease_seconds * 1000)}
+
+    async def claim(self, scope: AccessScope, claim: TurnClaim) -> int | None:
+        """Begin a turn."""
+        return await self._database.write(_claim(scope, claim, self._lease))
+
+    async def commit(self, scope: AccessScope, commit: TurnCommit) -> None:
+        """End a turn."""
+        check_distinct(commit.items)
+        await self._database.write(_commit(scope, commit, self._database.node))
+
+    async def renew_leases(self) -> None:
+        """Renew every lease of this node."""
+        await self._database.write(_renew({"node_": self._lease["node"], "lease_ms": self._lease["lease_ms"]}))
+
+    async def sweep(self, failed: Callable[[str], str]) -> Sequence[str]:
+        """End turns whose node has died."""
+        nodes = await self._database.read(_leasing_nodes())
+        if not nodes:
+            return ()
+        dead = orjson.dumps(list(self._database.dead_nodes(nodes))).decode()
+        return await self._database.write(_sweep(dead, failed))
+
+    async def get(self, scope: AccessScope, response_id: str) -> ResponseRecord:
+        """Read a response."""
+        return await self._database.read(_get(scope, response_id))
+
+    async def list(self, scope: AccessScope, page: PageQuery, model: str | None) -> Page[ResponseRecord]:
+        """Read a page of responses, by the time of their creation."""
+        return await self._database.read(_list(scope, page, model))
+
+    async def delete(self, scope: AccessScope, response_id: str) -> None:
+        """Delete a response."""
+        await self._database.write(_delete(scope, response_id))
+
+    async def chain(self, scope: AccessScope, response_id: str) -> Sequence[ResponseRecord]:
+        """Read a response and all before it."""
+        return await self._database.read(_read_chain(scope, response_id))
+
+    async def find_item(self, scope: AccessScope, item_id: str) -> str | None:
+        """Find an item that is referred to by its id alone."""
+        return await self._database.read(_find_item(scope, item_id))
+
+
+def _this(scope: AccessScope, response_id: str) -> dict[str, SqlValue]:
+    return {"id": response_id, **scope_parameters(scope)}
+
+
+def _claim(scope: AccessScope, claim: TurnClaim, lease: dict[str, SqlValue]) -> Unit[int | None]:
+    position = None
+    if claim.conversation_id is not None:
+        this = {"conversation_id": claim.conversation_id, **scope_parameters(scope)}
+        rows = yield Run(_LEASE_CONVERSATION, {**this, **lease, "holder": claim.response_id})
+        if not rows:
+            exists = yield Run(_SELECT_CONVERSATION, this)
+            raise (ConversationLocked if exists else ConversationNotFound)(claim.conversation_id)
+        position = cast("int", rows[0][0])
+    if claim.response is not None:
+        fields = {column.name: cast("SqlValue", getattr(claim.response, column.name)) for column in _FIELDS}
+        yield Run(_INSERT, {**fields, **scope_parameters(scope), **lease, "context_position": position})
+    return position
+
+
+def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[None]:
+    owner = scope_parameters(scope)
+    if commit.conversation_id is not None:
+        this = {"conversation_id": commit.conversation_id, **owner}
+        rows = yield Run(_END_LEASE, {**this, "holder": commit.response_id, "count": len(commit.items)})
+        if rows and commit.items:
+            first = cast("int", rows[0][0]) - len(commit.items)
+            yield from insert_items(commit.conversation_id, first, commit.items)
+        elif not rows and (yield Run(_SELECT_CONVERSATION, this)):
+            raise TurnLost(commit.response_id)
+    if commit.stored:
+        values = {"status_": commit.status, "head_": commit.head, "output_": commit.output, "node": node}
+        finished = yield Run(_FINISH, {**_this(scope, commit.response_id), **values})
+        if not finished and (yield Run(_SELECT, _this(scope, commit.response_id))):
+            raise TurnLost(commit.response_id)
+
+
+def _renew(lease: dict[str, SqlValue]) -> Unit[None]:
+    for statement in _RENEW:
+        yield Run(statement, lease)
+
+
+def _leasing_nodes() -> Unit[set[str]]:
+    nodes: set[str] = set()
+    for statement in _SELECT_NODES:
+        rows = yield Run(statement, {})
+        nodes.update(cast("str", row[0]) for row in rows)
+    return nodes
+
+
+def _sweep(dead_nodes: str, failed: Callable[[str], str]) -> Unit[Sequence[str]]:
+    yield Run(_FREE_EXPIRED, {"dead_nodes": dead_nodes})
+    rows = yield Run(_SELECT_EXPIRED, {"dead_nodes": dead_nodes, "limit": SWEEP_BATCH})
+    expired = cast("Sequence[tuple[str, str]]", rows)
+    for response_id, head in expired:
+        yield Run(_FAIL, {"id_": response_id, "head_": failed(head)})
+    return [response_id for response_id, _ in expired]
+
+
+def _get(scope: AccessScope, response_id: str) -> Unit[ResponseRecord]:
+    rows = yield Run(_SELECT, _this(scope, response_id))
+    if not rows:
+        raise ResponseNotFound(response_id)
+    return _response(rows[0])
+
+
+def _list(scope: AccessScope, page: PageQuery, model: str | None) -> Unit[Page[ResponseRecord]]:
+    parameters: dict[str, SqlValue] = {**scope_parameters(scope), "limit": page.limit + 1, "model": model}
+    side, cursor = ("after", page.after) if page.after is not None else ("before", page.before)
+    if cursor is not None:
+        found = yield Run(_SELECT, _this(scope, cursor))
+        if not found:
+            raise CursorNotFound(side, cursor)
+        parameters |= {"cursor_at": found[0][1], "cursor_id": cursor}
+    rows = yield Run(_PAGES[page.descending, side if cursor is not None else None, model is not None], parameters)
+    entries = [_response(row) for row in rows[: page.limit]]
+    if cursor is not None and side == "before":
+        entries.reverse()
+    return Page(entries, len(rows) > page.limit)
+
+
+def _delete(scope: AccessScope, response_id: str) -> Unit[None]:
+    rows = yield Run(_DELETE, _this(scope, response_id))
+    if not rows:
+        raise ResponseNotFound(response_id)
+
+
+def _read_chain(scope: AccessScope, response_id: str) -> Unit[Sequence[ResponseRecord]]:
+    rows = yield Run(_SELECT_CHAIN, _this(scope, response_id))
+    chain = [_response(row) for row in rows]
+    if not chain:
+        raise PreviousResponseNotFound(response_id)
+    missing = chain[0].previous_response_id
+    if missing is not None:
+        raise PreviousResponseNotFound(missing)
+    return chain
+
+
+def _find_item(scope: AccessScope, item_id: str) -> Unit[str | None]:
+    partition = partition_in(item_id)
+    if partition is None:
+        return None
+    first = f"{RESPONSE_PREFIX}_{partition}"
+    parameters = {**scope_parameters(scope), "first": first, "end": f"{first}g", "item_id": item_id}
+    rows = yield Run(_SELECT_FROM_PARTITION, parameters)
+    for texts in rows:
+        for text in texts:
+            for item in orjson.loads(cast("str", text)):
+                if item["id"] == item_id:
+                    return orjson.dumps(item).decode()
+    return None

@@ -1,0 +1,210 @@
+"""The stores' seam: what services may ask of storage. Services know these protocols and nothing of SQL.
+
+Every call takes the scope of the caller; somebody else's id and an unknown id answer alike. A call is one transaction:
+it happens as a whole or not at all. Errors: ``errors.NotFound`` of the fitting kind; ``errors.StorageUnavailable`` when
+the database fails (what was asked for did not happen).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from llama_conversations.access import AccessScope
+from llama_conversations.storage.records import (
+    ConversationRecord,
+    ItemRecord,
+    Page,
+    PageQuery,
+    PromptRecord,
+    ResourceRecord,
+    ResponseRecord,
+    TurnClaim,
+    TurnCommit,
+)
+
+
+class ConversationStore(Protocol):
+    """Conversations and their items."""
+
+    @abstractmethod
+    async def create(self, scope: AccessScope, conversation: ConversationRecord, items: Sequence[ItemRecord]) -> None:
+        """Store a new conversation with its first items. Errors: ``DuplicateItem``."""
+        ...
+
+    @abstractmethod
+    async def get(self, scope: AccessScope, conversation_id: str) -> ConversationRecord:
+        """Errors: ``ConversationNotFound``."""
+        ...
+
+    @abstractmethod
+    async def list(
+        self, scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]
+    ) -> Page[ConversationRecord]:
+        """The caller's conversations that have all these metadata pairs. Errors: ``CursorNotFound``."""
+        ...
+
+    @abstractmethod
+    async def update_metadata(self, scope: AccessScope, conversation_id: str, metadata: str) -> ConversationRecord:
+        """Replace the metadata (JSON object text). Errors: ``ConversationNotFound``."""
+        ...
+
+    @abstractmethod
+    async def delete(self, scope: AccessScope, conversation_id: str) -> None:
+        """Delete with all items. Errors: ``ConversationNotFound``."""
+        ...
+
+    @abstractmethod
+    async def append(self, scope: AccessScope, conversation_id: str, items: Sequence[ItemRecord]) -> None:
+        """Append in order, unbroken by other appends. Errors: ``ConversationNotFound``, ``DuplicateItem``."""
+        ...
+
+    @abstractmethod
+    async def list_items(self, scope: AccessScope, conversation_id: str, page: PageQuery) -> Page[ItemRecord]:
+        """Errors: ``ConversationNotFound``, ``CursorNotFound``."""
+        ...
+
+    @abstractmethod
+    async def get_item(self, scope: AccessScope, conversation_id: str, item_id: str) -> ItemRecord:
+        """Errors: ``ConversationNotFound``, ``ItemNotFound``."""
+        ...
+
+    @abstractmethod
+    async def delete_item(self, scope: AccessScope, conversation_id: str, item_id: str) -> ConversationRecord:
+        """Errors: ``ConversationNotFound``, ``ItemNotFound``."""
+        ...
+
+    @abstractmethod
+    async def history(self, scope: AccessScope, conversation_id: str, before_position: int) -> Sequence[ItemRecord]:
+        """All items below a position, oldest first; none when the conversation is gone."""
+        ...
+
+    @abstractmethod
+    async def find_item(self, scope: AccessScope, item_id: str, conversation_id: str | None) -> ItemRecord | None:
+        """The item of that id which the caller may read: in this conversation first, then in the id's partition."""
+        ...
+
+
+class ResponseStore(Protocol):
+    """Responses, and the turns that make them."""
+
+    @abstractmethod
+    async def claim(self, scope: AccessScope, claim: TurnClaim) -> int | None:
+        """Begin a turn; answers with the conversation's next position.
+
+        Errors: ``ConversationNotFound``, ``ConversationLocked``.
+        """
+        ...
+
+    @abstractmethod
+    async def commit(self, scope: AccessScope, commit: TurnCommit) -> None:
+        """End a turn.
+
+        A conversation that was deleted meanwhile gains nothing, and a response deleted meanwhile stays deleted: neither
+        is an error. Errors: ``TurnLost`` when the lease ran out and was taken away, ``DuplicateItem``.
+        """
+        ...
+
+    @abstractmethod
+    async def renew_leases(self) -> None:
+        """Renew every lease that this node holds."""
+        ...
+
+    @abstractmethod
+    async def sweep(self, failed: Callable[[str], str]) -> Sequence[str]:
+        """End the turns whose node has died or let its lease run out, and free their conversations.
+
+        ``failed`` makes the final head (JSON text) from a turn's present one. Answers with the responses' ids.
+        """
+        ...
+
+    @abstractmethod
+    async def get(self, scope: AccessScope, response_id: str) -> ResponseRecord:
+        """Errors: ``ResponseNotFound``."""
+        ...
+
+    @abstractmethod
+    async def list(self, scope: AccessScope, page: PageQuery, model: str | None) -> Page[ResponseRecord]:
+        """The caller's responses. Errors: ``CursorNotFound``."""
+        ...
+
+    @abstractmethod
+    async def delete(self, scope: AccessScope, response_id: str) -> None:
+        """Errors: ``ResponseNotFound``."""
+        ...
+
+    @abstractmethod
+    async def chain(self, scope: AccessScope, response_id: str) -> Sequence[ResponseRecord]:
+        """The response and those before it, oldest first.
+
+        Errors: ``PreviousResponseNotFound`` when it, or one further back, does not exist.
+        """
+        ...
+
+    @abstractmethod
+    async def find_item(self, scope: AccessScope, item_id: str) -> str | None:
+        """JSON text of the input or output item of that id in a response of its partition."""
+        ...
+
+
+class PromptStore(Protocol):
+    """Prompts in versions. Errors of all that name one: ``PromptNotFound``."""
+
+    @abstractmethod
+    async def create(self, scope: AccessScope, prompt: PromptRecord) -> None:
+        """Store version 1."""
+        ...
+
+    @abstractmethod
+    async def list(self, scope: AccessScope) -> Sequence[PromptRecord]:
+        """The default version of every prompt, newest prompt first."""
+        ...
+
+    @abstractmethod
+    async def get(self, scope: AccessScope, prompt_id: str, version: int | None) -> PromptRecord:
+        """A version, or the default one."""
+        ...
+
+    @abstractmethod
+    async def versions(self, scope: AccessScope, prompt_id: str) -> Sequence[PromptRecord]:
+        """All versions, oldest first."""
+        ...
+
+    @abstractmethod
+    async def add_version(self, scope: AccessScope, prompt: PromptRecord) -> bool:
+        """Store ``prompt.version`` (the default if ``is_default``); false unless it follows the latest one."""
+        ...
+
+    @abstractmethod
+    async def set_default(self, scope: AccessScope, prompt_id: str, version: int) -> PromptRecord:
+        """Make a version the default."""
+        ...
+
+    @abstractmethod
+    async def delete(self, scope: AccessScope, prompt_id: str) -> None:
+        """Delete with all versions."""
+        ...
+
+
+class RegistryStore(Protocol):
+    """Registered resources. They belong to the stack, not to a caller."""
+
+    @abstractmethod
+    async def load(self, kind: str) -> Sequence[ResourceRecord]:
+        """All resources of a kind."""
+        ...
+
+    @abstractmethod
+    async def replace(self, kind: str, provider_id: str, resources: Sequence[ResourceRecord]) -> None:
+        """Replace all resources of a kind that a provider has."""
+        ...
+
+
+class HealthStore(Protocol):
+    """The database itself."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Errors: ``StorageUnavailable`` when the database does not answer."""
+        ...

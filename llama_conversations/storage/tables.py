@@ -1,0 +1,124 @@
+"""The tables, stated once for every dialect. JSON is kept as text: the very bytes that are served.
+
+Times are microseconds since 1970, leases milliseconds (of the database's clock).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("next_position", BigInteger, nullable=False),
+    Column("lease_holder", Text),
+    Column("lease_node", Text),
+    Column("lease_expires_at", BigInteger),
+    Index("conversations_by_owner", "tenant", "owner", "created_at", "id"),
+    Index(
+        "conversations_leased",
+        "lease_node",
+        sqlite_where=text("lease_node IS NOT NULL"),
+        postgresql_where=text("lease_node IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+conversation_items = Table(
+    "conversation_items",
+    metadata,
+    Column("conversation_id", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("masked", Text),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("conversation_id", "position"),
+    UniqueConstraint("conversation_id", "id", name="conversation_items_by_id"),
+    sqlite_with_rowid=False,
+)
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("conversation_id", Text),
+    Column("previous_response_id", Text),
+    Column("context_position", BigInteger),
+    Column("input", Text, nullable=False),
+    Column("head", Text, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("background", Integer, nullable=False, server_default=text("0")),
+    Column("cancel_requested", Integer, nullable=False, server_default=text("0")),
+    Column("lease_node", Text),
+    Column("lease_expires_at", BigInteger),
+    CheckConstraint(
+        "status IN ('queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled')",
+        name="responses_status",
+    ),
+    Index("responses_by_owner", "tenant", "owner", "created_at", "id"),
+    Index(
+        "responses_leased",
+        "lease_node",
+        sqlite_where=text("lease_node IS NOT NULL"),
+        postgresql_where=text("lease_node IS NOT NULL"),
+    ),
+)
+
+prompts = Table(
+    "prompts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("default_version", Integer, nullable=False),
+    Index("prompts_by_owner", "tenant", "owner", "created_at", "id"),
+)
+
+prompt_versions = Table(
+    "prompt_versions",
+    metadata,
+    Column("prompt_id", Text, ForeignKey("prompts.id", ondelete="CASCADE"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("variables", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("prompt_id", "version"),
+)
+
+resources = Table(
+    "resources",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("provider_id", Text, nullable=False),
+    Column("identifier", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "provider_id", "identifier"),
+)
