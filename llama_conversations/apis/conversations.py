@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Literal, Protocol
 
-from llama_conversations.wire.items import Include, StoredItem
-
 from llama_conversations.apis.webmethod import webmethod
 from llama_conversations.wire.answers import Json
 from llama_conversations.wire.base import Limit
@@ -19,6 +17,7 @@ from llama_conversations.wire.conversations import (
     ItemList,
     UpdateConversation,
 )
+from llama_conversations.wire.items import Include, StoredItem
 
 Order = Literal["asc", "desc"]
 

@@ -1,23 +1,20 @@
-"""How a provider describes itself; all that a provider package needs of the framework, besides ``apis`` and ``wire``."""
+"""How a provider describes itself; all that a provider package needs of the framework besides ``apis`` and ``wire``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
-
+from llama_conversations.config.settings import SettingsModel
 from llama_conversations.wire.catalog import Health
 
 PROVIDER_TYPE = re.compile(r"^(inline|remote)::[a-z0-9][a-z0-9_-]*$")
 
 
-class ProviderConfig(BaseModel):
-    """Base of a provider's settings. Values come as text where they were substituted, so types are lax."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+class ProviderConfig(SettingsModel):
+    """Base of a provider's settings."""
 
     @classmethod
     def sample_run_config(cls) -> dict[str, object]:
@@ -25,6 +22,7 @@ class ProviderConfig(BaseModel):
         return {}
 
 
+@runtime_checkable
 class Provider(Protocol):
     """What every implementation has, whatever its API."""
 

@@ -96,7 +96,12 @@ class ResponseRecord:
     @property
     def body(self) -> str:
         """The response object as it is served."""
-        return f'{self.head[:-1]},"output":{self.output}}}'
+        return join_response(self.head, self.output)
+
+
+def join_response(head: str, output: str) -> str:
+    """A response object from its two stored parts: JSON object text without ``output``, and JSON array text."""
+    return f'{head[:-1]},"output":{output}}}'
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 import orjson
-from sqlalchemy import ColumnElement, Select, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, delete, insert, select, tuple_, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import ConversationNotFound, CursorNotFound, DuplicateItem, ItemNotFound
@@ -80,7 +80,7 @@ _SELECT_FROM_PARTITION = Statement(
 def _item_page(descending: bool, continued: bool) -> Statement:
     query = select(*_ITEM_FIELDS).where(items.c.conversation_id == bindparam("id"))
     if continued:
-        cursor = bindparam("position")
+        cursor: BindParameter[int] = bindparam("position")
         query = query.where(items.c.position < cursor if descending else items.c.position > cursor)
     order = items.c.position.desc() if descending else items.c.position.asc()
     return Statement(query.order_by(order).limit(bindparam("limit")))
@@ -169,9 +169,7 @@ class SqlConversationStore:
         """Read a conversation."""
         return await self._database.read(_get(scope, conversation_id))
 
-    async def list(
-        self, scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]
-    ) -> Page[ConversationRecord]:
+    async def list(self, scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]) -> Page[ConversationRecord]:
         """Read a page of conversations, by the time of their creation."""
         return await self._database.read(_list(scope, page, metadata))
 

@@ -21,7 +21,12 @@ _THIS = (prompts.c.id == bindparam("id"), *owned_by(prompts))
 _IS_DEFAULT = versions.c.version == prompts.c.default_version
 _ANY_VERSION = (
     select(
-        versions.c.prompt_id, versions.c.version, versions.c.text, versions.c.variables, _IS_DEFAULT, versions.c.created_at
+        versions.c.prompt_id,
+        versions.c.version,
+        versions.c.text,
+        versions.c.variables,
+        _IS_DEFAULT,
+        versions.c.created_at,
     )
     .join(prompts, prompts.c.id == versions.c.prompt_id)
     .where(*owned_by(prompts))

@@ -20,9 +20,7 @@ _SELECT = Statement(
     .order_by(resources.c.provider_id, resources.c.identifier)
 )
 _DELETE = Statement(
-    delete(resources).where(
-        resources.c.kind == bindparam("kind"), resources.c.provider_id == bindparam("provider_id")
-    )
+    delete(resources).where(resources.c.kind == bindparam("kind"), resources.c.provider_id == bindparam("provider_id"))
 )
 _INSERT = Statement(insert(resources).values({column.name: bindparam(column.name) for column in _FIELDS}))
 _PING = Statement(select(literal(1)))
@@ -63,9 +61,7 @@ def _replace(kind: str, provider_id: str, new: Sequence[ResourceRecord]) -> Unit
     yield Run(_DELETE, {"kind": kind, "provider_id": provider_id})
     yield RunMany(
         _INSERT,
-        [
-            {"kind": r.kind, "identifier": r.identifier, "provider_id": r.provider_id, "data": r.data} for r in new
-        ],
+        [{"kind": r.kind, "identifier": r.identifier, "provider_id": r.provider_id, "data": r.data} for r in new],
     )
 
 

@@ -160,9 +160,7 @@ def _page(descending: bool, cursor: str | None, of_model: bool) -> Statement:
     return Statement(query.order_by(*order).limit(bindparam("limit")))
 
 
-_PAGES = {
-    (d, c, m): _page(d, c, m) for d in (False, True) for c in (None, "after", "before") for m in (False, True)
-}
+_PAGES = {(d, c, m): _page(d, c, m) for d in (False, True) for c in (None, "after", "before") for m in (False, True)}
 
 
 def _response(row: Row) -> ResponseRecord:
@@ -188,6 +186,10 @@ class SqlResponseStore:
         """End a turn."""
         check_distinct(commit.items)
         await self._database.write(_commit(scope, commit, self._database.node))
+
+    async def unclaim(self, scope: AccessScope, response_id: str, conversation_id: str | None) -> None:
+        """Undo a claim."""
+        await self._database.write(_unclaim(scope, response_id, conversation_id))
 
     async def renew_leases(self) -> None:
         """Renew every lease of this node."""
@@ -256,6 +258,13 @@ def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[None]:
         finished = yield Run(_FINISH, {**_this(scope, commit.response_id), **values})
         if not finished and (yield Run(_SELECT, _this(scope, commit.response_id))):
             raise TurnLost(commit.response_id)
+
+
+def _unclaim(scope: AccessScope, response_id: str, conversation_id: str | None) -> Unit[None]:
+    if conversation_id is not None:
+        this = {"conversation_id": conversation_id, **scope_parameters(scope)}
+        yield Run(_END_LEASE, {**this, "holder": response_id, "count": 0})
+    yield Run(_DELETE, _this(scope, response_id))
 
 
 def _renew(lease: dict[str, SqlValue]) -> Unit[None]:

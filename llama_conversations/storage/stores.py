@@ -39,9 +39,7 @@ class ConversationStore(Protocol):
         ...
 
     @abstractmethod
-    async def list(
-        self, scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]
-    ) -> Page[ConversationRecord]:
+    async def list(self, scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]) -> Page[ConversationRecord]:
         """The caller's conversations that have all these metadata pairs. Errors: ``CursorNotFound``."""
         ...
 
@@ -104,6 +102,11 @@ class ResponseStore(Protocol):
         A conversation that was deleted meanwhile gains nothing, and a response deleted meanwhile stays deleted: neither
         is an error. Errors: ``TurnLost`` when the lease ran out and was taken away, ``DuplicateItem``.
         """
+        ...
+
+    @abstractmethod
+    async def unclaim(self, scope: AccessScope, response_id: str, conversation_id: str | None) -> None:
+        """Undo a claim, if it happened: the response is gone, the lease given back."""
         ...
 
     @abstractmethod

@@ -31,6 +31,11 @@ class Json(Generic[M]):
         """Write a model; keys that were never set stay absent."""
         return cls(type(value), value.model_dump_json(exclude_unset=True, by_alias=True).encode())
 
+    @classmethod
+    def whole(cls, value: M) -> Json[M]:
+        """Write a model with every key, defaults included."""
+        return cls(type(value), value.model_dump_json(by_alias=True).encode())
+
 
 @dataclass(frozen=True, slots=True)
 class EventStream:

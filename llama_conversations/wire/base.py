@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 __all__ = [
     "MAX_BATCH_ITEMS",
@@ -46,11 +47,15 @@ class OpenModel(WireModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
 
-def _check_metadata(value: dict[str, str]) -> dict[str, str]:
-    from pydantic_core import PydanticCustomError
-
+def _check_metadata_keys(value: object) -> object:
+    """Before the values are looked at: too many pairs are refused as such, whatever they hold, and at once."""
+    if not isinstance(value, dict):
+        return value
+    if len(value) > MAX_METADATA_PAIRS:
+        facts = {"field_type": "Dictionary", "max_length": MAX_METADATA_PAIRS, "actual_length": len(value)}
+        raise PydanticKnownError("too_long", facts)
     for key in value:
-        if len(key) > MAX_METADATA_KEY:
+        if isinstance(key, str) and len(key) > MAX_METADATA_KEY:
             raise PydanticCustomError(
                 "property_name_too_long",
                 "Expected a key of at most {limit} characters, got one of {length}.",
@@ -65,6 +70,6 @@ Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 Metadata = Annotated[
     dict[str, Annotated[str, StringConstraints(max_length=MAX_METADATA_VALUE)]],
     Field(max_length=MAX_METADATA_PAIRS),
-    AfterValidator(_check_metadata),
+    BeforeValidator(_check_metadata_keys),
 ]
 """At most 16 pairs of strings; keys up to 64, values up to 512 characters (OpenAI API reference, ``Metadata``)."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from llama_conversations.wire.items import InputItem, StoredItem
 from pydantic import Field
 
 from llama_conversations.wire.base import MAX_BATCH_ITEMS, Metadata, RequestModel, WireModel
+from llama_conversations.wire.items import InputItem, StoredItem
 
 ItemBatch = Annotated[list[InputItem], Field(max_length=MAX_BATCH_ITEMS)]
 """At most 20 items; all of them are added, or none."""

@@ -100,6 +100,4 @@ def upgrade() -> None:
     for table in ("conversations", "responses", "prompts"):
         op.create_index(f"{table}_by_owner", table, ["tenant", "owner", "created_at", "id"])
     for table in ("conversations", "responses"):
-        op.create_index(
-            f"{table}_leased", table, ["lease_node"], sqlite_where=_LEASED, postgresql_where=_LEASED
-        )
+        op.create_index(f"{table}_leased", table, ["lease_node"], sqlite_where=_LEASED, postgresql_where=_LEASED)

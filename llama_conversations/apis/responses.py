@@ -1,0 +1,66 @@
+"""The Responses API."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Protocol
+
+from llama_conversations.apis.conversations import Order
+from llama_conversations.apis.webmethod import webmethod
+from llama_conversations.wire.answers import EventStream, Json
+from llama_conversations.wire.base import Limit
+from llama_conversations.wire.conversations import ItemList
+from llama_conversations.wire.include import IncludeList
+from llama_conversations.wire.responses import CreateResponse, Response, ResponseDeleted, ResponseList
+
+
+class Responses(Protocol):
+    """Turns of a model, kept or not, alone, in a chain or in a conversation (OpenAI API reference, Responses)."""
+
+    @webmethod(route="/responses", method="POST")
+    @abstractmethod
+    async def create_response(self, request: CreateResponse) -> Json[Response] | EventStream:
+        """Take a turn: the model is given the history and the input; streamed if ``"stream": true``."""
+        ...
+
+    @webmethod(route="/responses", method="GET")
+    @abstractmethod
+    async def list_responses(
+        self,
+        *,
+        limit: Limit = 20,
+        order: Order = "desc",
+        after: str | None = None,
+        before: str | None = None,
+        model: str | None = None,
+    ) -> Json[ResponseList]:
+        """List the caller's stored responses by the time of their creation (not part of the hosted API)."""
+        ...
+
+    @webmethod(route="/responses/{response_id}", method="GET")
+    @abstractmethod
+    async def get_response(
+        self, response_id: str, *, include: IncludeList | None = None, stream: bool | None = None
+    ) -> Json[Response]:
+        """Retrieve a stored response."""
+        ...
+
+    @webmethod(route="/responses/{response_id}", method="DELETE")
+    @abstractmethod
+    async def delete_response(self, response_id: str) -> Json[ResponseDeleted]:
+        """Delete a stored response. What its turn added to a conversation stays there."""
+        ...
+
+    @webmethod(route="/responses/{response_id}/input_items", method="GET")
+    @abstractmethod
+    async def list_input_items(
+        self,
+        response_id: str,
+        *,
+        limit: Limit = 20,
+        order: Order = "desc",
+        after: str | None = None,
+        include: IncludeList | None = None,
+    ) -> Json[ItemList]:
+        """List everything that the model was given: the history, then the response's own input."""
+        ...

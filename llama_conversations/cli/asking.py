@@ -1,0 +1,27 @@
+"""Asking a running server."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+from pydantic import ValidationError
+
+from llama_conversations.wire.catalog import ModelList
+
+
+class NoAnswer(Exception):
+    """There is no server of ours at the address."""
+
+
+def ask_for_models(url: str, seconds: float) -> ModelList:
+    """The models of the server at ``url``, with or without ``/v1`` at its end. Errors: ``NoAnswer``."""
+    address = f"{url.rstrip('/').removesuffix('/v1')}/v1/models"
+    if not address.startswith(("http://", "https://")):
+        raise NoAnswer(f"'{url}' is no http:// or https:// address.")
+    try:
+        with urllib.request.urlopen(address, timeout=seconds) as answer:  # noqa: S310 the scheme was checked
+            return ModelList.model_validate_json(answer.read())
+    except (OSError, ValueError) as error:
+        reason = "it is not one of ours" if isinstance(error, ValidationError) else getattr(error, "reason", error)
+        raise NoAnswer(f"{address} does not answer as it should: {reason}.") from error

@@ -1,0 +1,66 @@
+"""The commands and their options; what they do is in the modules that they import when they are called."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llama_conversations.cli import config_commands, list_commands
+from llama_conversations.cli.failures import FAILED, problem_list, told_plainly
+from llama_conversations.cli.options import Source, Variables, environment
+
+app = typer.Typer(
+    name="stack",
+    help="An OpenAI-compatible Conversations and Responses server, in front of any model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(list_commands.app, name="list")
+app.add_typer(config_commands.app, name="config")
+
+
+@app.command()
+def run(
+    source: Source,
+    *,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
+    providers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="API=PROVIDER,…", help="Providers to take instead of those that CONFIG has for these APIs."
+        ),
+    ] = None,
+    env: Variables = None,
+) -> None:
+    """Serve a configuration until Ctrl-C or SIGTERM; what runs then may finish."""
+    from llama_conversations.cli.serving import Listening, run_stack
+
+    environ = environment(env)
+    with told_plainly():
+        run_stack(source, environ, providers, Listening(host, port))
+
+
+@app.command()
+def check(source: Source, *, env: Variables = None) -> None:
+    """Say everything that is wrong with a configuration, without starting anything."""
+    from llama_conversations.stack.loading import check_config
+    from llama_conversations.stack.registry import provider_specs
+
+    environ = environment(env)
+    with told_plainly():
+        problems = check_config(source, environ, provider_specs())
+    if problems:
+        typer.echo(problem_list(source, problems))
+        raise typer.Exit(FAILED)
+    typer.echo(f"{source}: ok")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from llama_conversations import __version__
+
+    typer.echo(__version__)

@@ -1,0 +1,57 @@
+"""``stack run``: open a stack, serve it, close it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+
+from llama_conversations.cli.welcome import show_welcome
+from llama_conversations.config import LoadedConfig
+from llama_conversations.library import asgi_app
+from llama_conversations.log import configure_logging
+from llama_conversations.server.serve import new_event_loop, serve
+from llama_conversations.stack.loading import load_stack_config
+from llama_conversations.stack.registry import provider_specs
+from llama_conversations.stack.stack import Stack
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where to listen instead of where the configuration says; ``None``: as it says."""
+
+    host: str | None = None
+    port: int | None = None
+
+    def applied_to(self, loaded: LoadedConfig) -> LoadedConfig:
+        """The configuration with these in it."""
+        chosen = {"host": self.host, "port": self.port}
+        update = {key: value for key, value in chosen.items() if value is not None}
+        server = loaded.config.server.model_copy(update=update)
+        return replace(loaded, config=loaded.config.model_copy(update={"server": server}))
+
+
+def run_stack(source: str, environ: Mapping[str, str], providers: str | None, listening: Listening) -> None:
+    """Serve until a signal comes. Errors: ``StackError`` of whatever kind keeps it from starting."""
+    specs = provider_specs()
+    loaded = listening.applied_to(load_stack_config(source, environ, specs, providers))
+    configure_logging(loaded.config.server.log_level)
+    stack = Stack(loaded, specs)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_serve(stack))
+
+
+async def _serve(stack: Stack) -> None:
+    settings = stack.loaded.config.server
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Opening [bold]{stack.loaded.config.distro_name}[/] …")
+    async with stack:
+        await serve(
+            asgi_app(stack),
+            host=settings.host,
+            port=settings.port,
+            shutdown_timeout=settings.shutdown_timeout_seconds,
+            on_started=lambda port: show_welcome(console, stack, settings.host, port),
+        )

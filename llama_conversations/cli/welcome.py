@@ -1,0 +1,73 @@
+"""What ``stack run`` says once it serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from llama_conversations.stack.stack import Stack
+
+MODELS_SHOWN = 4
+NO_CHAT = re.compile(r"embed|whisper|tts|transcri|dall-e|image|moderation|realtime|audio|babbage|davinci|sora|rerank")
+"""Names of models that cannot be talked to; the example needs one that can."""
+
+_ANYWHERE = {"0.0.0.0": "localhost", "127.0.0.1": "localhost", "::": "localhost", "::1": "localhost"}  # noqa: S104
+
+
+def show_welcome(console: Console, stack: Stack, host: str, port: int) -> None:
+    """Print what is served, where the data lies, which providers are on, and how to talk to it."""
+    url = base_url(host, port)
+    console.print(f"[green]Serving[/]   {escape(url)}   (documentation: {escape(url.removesuffix('/v1'))}/docs)")
+    console.print(f"Data      {escape(stack.location)}")
+    for line in provider_lines(stack):
+        console.print(line)
+    console.print()
+    console.print("\n".join(example(url, model_for_example(stack.model_names()))), markup=False)
+    console.print()
+    console.print("Ctrl-C stops it; what runs then may finish.")
+
+
+def base_url(host: str, port: int) -> str:
+    """What a client on this machine takes as ``base_url``."""
+    name = _ANYWHERE.get(host, host)
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/v1"
+
+
+def provider_lines(stack: Stack) -> Iterator[str]:
+    """A line for every provider that is on, with its models, and for every one that is not, with the reason."""
+    names = stack.model_names()
+    for provider in stack.providers:
+        models = names.get(provider.provider_id, ())
+        yield f"Provider  [bold]{provider.provider_id}[/] ({provider.provider_type}): {escape(_some(models))}"
+    for skipped in stack.loaded.skipped_providers:
+        name = skipped.provider_id or skipped.provider_type
+        yield f"[dim]skipped[/]   [dim]{escape(name)} ({skipped.provider_type}): {escape(skipped.reason)}[/]"
+    for model in stack.loaded.skipped_models:
+        yield f"[dim]skipped[/]   [dim]model {escape(model.model_id)}: {escape(model.reason)}[/]"
+
+
+def _some(models: Sequence[str]) -> str:
+    if not models:
+        return "no models found yet; it is asked again and again"
+    more = f" and {len(models) - MODELS_SHOWN} more" if len(models) > MODELS_SHOWN else ""
+    return f"{', '.join(models[:MODELS_SHOWN])}{more}"
+
+
+def model_for_example(names: Mapping[str, Sequence[str]]) -> str | None:
+    """A model that is served and, by its name, can be talked to."""
+    every = [name for models in names.values() for name in models]
+    return next((name for name in every if not NO_CHAT.search(name)), every[0] if every else None)
+
+
+def example(url: str, model: str | None) -> Sequence[str]:
+    """Python that works when it is pasted, given the ``openai`` package."""
+    if model is None:
+        return ["No model is served yet: set OPENAI_API_KEY, OLLAMA_URL or VLLM_URL, or see 'stack list models'."]
+    return [
+        "from openai import OpenAI",
+        f'client = OpenAI(base_url="{url}", api_key="none")',
+        f'print(client.responses.create(model="{model}", input="Say hello.").output_text)',
+    ]

@@ -1,0 +1,158 @@
+"""Serving an app on a port, with uvicorn, until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from llama_conversations.errors import StackError
+from llama_conversations.log import get_logger
+
+__all__ = ["CannotListen", "new_event_loop", "serve"]
+
+log = get_logger(__name__)
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection (httpx 5 s, aiohttp 15 s, nginx 60 s), so that they are who closes it."""
+
+CANCEL_SECONDS = 5
+"""How long a request that is cancelled may take to end."""
+
+
+class CannotListen(StackError):
+    """The address cannot be listened on: its port is in use, or not ours to use, or the host is not of this machine."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"Cannot listen on {host} port {port}: {reason}.")
+        self.host, self.port, self.reason = host, port, reason
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """An event loop to serve on: uvloop's where it is installed. Fit for ``asyncio.Runner(loop_factory=…)``."""
+    try:
+        import uvloop  # not available on every platform
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def serve(
+    app: ASGIApp, *, host: str, port: int, shutdown_timeout: float, on_started: Callable[[int], None] | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM. Then take no more connections, let the running requests end, and return.
+
+    A second signal cancels the running requests. Signals are listened to in the main thread only; cancelling the task
+    that runs this closes the server at once.
+
+    Args:
+        port: 0 for any that is free.
+        shutdown_timeout: Seconds that running requests may take to end before they are cancelled.
+        on_started: Called with the real port when requests are being served.
+
+    Raises:
+        CannotListen: The address cannot be listened on.
+    """
+    listener = _listen(host, port)
+    server = _Server(_config(app, shutdown_timeout), listener, on_started)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await server.close()
+
+
+def _config(app: ASGIApp, shutdown_timeout: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(shutdown_timeout),
+        reset_contextvars=True,  # a request must not inherit whose request was served before it
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise CannotListen(host, port, reason[:1].lower() + reason[1:]) from error
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, without its way to end: it raises the signals once more after it has drained."""
+
+    def __init__(
+        self, config: uvicorn.Config, listener: socket.socket, on_started: Callable[[int], None] | None
+    ) -> None:
+        super().__init__(config)
+        self._listener = listener
+        self._on_started = on_started
+        self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._on_started is not None:
+            self._on_started(self._listener.getsockname()[1])
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, _: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._stop, signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
+        if not self.should_exit:
+            log.info("%s: shutting down; once more to stop at once", name)
+            self.should_exit = True
+        else:
+            log.warning("%s again: cancelling the running requests", name)
+            self.force_exit = True
+            self._cancel_requests()
+
+    def _cancel_requests(self) -> set[asyncio.Task[None]]:
+        tasks = set(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    async def close(self) -> None:
+        """End what is left, which after an orderly end is nothing."""
+        self._listener.close()
+        for server in self.servers if self.started else ():
+            server.close()
+        for connection in tuple(self.server_state.connections):
+            connection.shutdown()
+        if tasks := self._cancel_requests():
+            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)

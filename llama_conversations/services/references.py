@@ -1,0 +1,59 @@
+"""Input items made ready for a conversation or a turn: references replaced by what they name, ids assigned."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from llama_conversations.access import AccessScope
+from llama_conversations.errors import ReferencedItemNotFound
+from llama_conversations.services.items import prepare_item
+from llama_conversations.storage.records import ItemRecord
+from llama_conversations.storage.stores import ConversationStore, ResponseStore
+from llama_conversations.wire.items import INPUT_ITEM, InputItem, ItemReference
+
+FindItem: TypeAlias = Callable[[str], Awaitable[ItemRecord]]
+"""From an item's id to the item that the caller may read. Errors: ``ReferencedItemNotFound``."""
+
+
+class ItemFinder:
+    """Finds stored items by their id alone, in conversations and in responses."""
+
+    def __init__(self, conversations: ConversationStore, responses: ResponseStore) -> None:
+        self._conversations, self._responses = conversations, responses
+
+    def bound(self, scope: AccessScope, conversation_id: str | None) -> FindItem:
+        """A function that finds items for one caller, in this conversation first."""
+
+        async def find(item_id: str) -> ItemRecord:
+            found = await self._conversations.find_item(scope, item_id, conversation_id)
+            if found is not None:
+                return found
+            text = await self._responses.find_item(scope, item_id)
+            if text is None:
+                raise ReferencedItemNotFound(item_id)
+            return prepare_item(INPUT_ITEM.validate_json(text), "", "item")
+
+        return find
+
+
+async def prepare_input(items: Sequence[InputItem], partition: str, param: str, find: FindItem) -> Sequence[ItemRecord]:
+    """Items as they are stored, in order.
+
+    A reference becomes a copy of the item that it names, under the same id: where the conversation holds that id
+    already, the copy is a duplicate like any other.
+
+    Args:
+        partition: What new ids begin with.
+        param: Name of the list in the request.
+
+    Errors: ``InvalidParameter``, ``ReferencedItemNotFound``.
+    """
+    records: list[ItemRecord] = []
+    for index, item in enumerate(items):
+        if isinstance(item, ItemReference):
+            records.append(replace(await find(item.id), client_id=True))
+        else:
+            records.append(prepare_item(item, partition, f"{param}[{index}]"))
+    return records

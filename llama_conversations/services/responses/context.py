@@ -1,0 +1,109 @@
+"""What the model is given: the history that the caller continues, then the request's own input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from llama_conversations.access import AccessScope
+from llama_conversations.errors import DuplicateItem, InvalidParameter
+from llama_conversations.services.items import check_id_prefix, masked
+from llama_conversations.services.references import ItemFinder, prepare_input
+from llama_conversations.storage.records import ItemRecord, ResponseRecord
+from llama_conversations.storage.stores import ConversationStore, ResponseStore
+from llama_conversations.wire.items import INPUT_ITEM, InputItem, InputMessage, Item
+from llama_conversations.wire.responses import CreateResponse
+
+_CONTINUABLE = ("completed", "incomplete")
+
+
+class ContextReader:
+    """Reads histories: of a conversation, or of a chain of responses."""
+
+    def __init__(self, conversations: ConversationStore, responses: ResponseStore) -> None:
+        self._conversations, self._responses = conversations, responses
+        self._finder = ItemFinder(conversations, responses)
+
+    async def input(self, scope: AccessScope, request: CreateResponse, partition: str) -> Sequence[ItemRecord]:
+        """The request's own items, as they will be stored.
+
+        Errors: ``InvalidParameter``, ``ReferencedItemNotFound``, ``ConversationNotFound``.
+        """
+        items = input_items(request)
+        for index, item in enumerate(items):
+            check_id_prefix(item, f"input[{index}]")
+        return await prepare_input(items, partition, "input", self._finder.bound(scope, request.conversation_id))
+
+    async def of_conversation(
+        self, scope: AccessScope, conversation_id: str, position: int, own: Sequence[ItemRecord]
+    ) -> Sequence[ItemRecord]:
+        """The items of a conversation below a position. Errors: ``DuplicateItem`` when it holds one of ``own``."""
+        history = await self._conversations.history(scope, conversation_id, position)
+        held = {item.id for item in history}
+        for item in own:
+            if item.client_id and item.id in held:
+                raise DuplicateItem(item.id)
+        return history
+
+    async def of_chain(self, scope: AccessScope, previous_response_id: str) -> Sequence[ItemRecord]:
+        """The items of a response and of all before it.
+
+        Errors: ``PreviousResponseNotFound``; ``InvalidParameter`` when the response did not end well.
+        """
+        chain = await self._responses.chain(scope, previous_response_id)
+        last = chain[-1]
+        if last.status not in _CONTINUABLE:
+            raise InvalidParameter(
+                f"Response with id '{last.id}' cannot be continued: its status is '{last.status}'.",
+                param="previous_response_id",
+                code=None,
+            )
+        return [item for response in chain for item in await self._of_response(scope, response)]
+
+    async def of_input(self, scope: AccessScope, response_id: str) -> Sequence[ItemRecord]:
+        """All that the model was given for a response: the history, then the response's own input.
+
+        What was deleted from its conversation since is not there. Errors: ``ResponseNotFound``.
+        """
+        response = await self._responses.get(scope, response_id)
+        own = _records(response.input)
+        if response.previous_response_id is not None:
+            chain = await self._responses.chain(scope, response.previous_response_id)
+            before = [item for link in chain for item in await self._of_response(scope, link)]
+        else:
+            before = list(await self._before_turn(scope, response))
+        return [*before, *own]
+
+    async def _of_response(self, scope: AccessScope, response: ResponseRecord) -> Sequence[ItemRecord]:
+        """What a link of a chain adds; a chain may begin with a response that was made in a conversation."""
+        before = await self._before_turn(scope, response)
+        return [*before, *_records(response.input), *_records(response.output)]
+
+    async def _before_turn(self, scope: AccessScope, response: ResponseRecord) -> Sequence[ItemRecord]:
+        if response.conversation_id is None or response.context_position is None:
+            return ()
+        return await self._conversations.history(scope, response.conversation_id, response.context_position)
+
+
+def input_items(request: CreateResponse) -> Sequence[InputItem]:
+    """The request's input; a plain string is a user's message."""
+    if not isinstance(request.input, str):
+        return request.input
+    return [InputMessage(role="user", content=request.input, type="message")] if request.input else []
+
+
+def read_items(records: Sequence[ItemRecord]) -> Sequence[Item]:
+    """Stored items as models."""
+    items = (INPUT_ITEM.validate_json(record.data) for record in records)
+    return [item for item in items if isinstance(item, Item)]
+
+
+def _records(array: str) -> Sequence[ItemRecord]:
+    """Items from the JSON array text that a response keeps."""
+    records = []
+    for item in orjson.loads(array):
+        data = orjson.dumps(item).decode()
+        view = masked(data)
+        records.append(ItemRecord(item["id"], item["type"], data, None if view == data else view))
+    return records

@@ -1,0 +1,60 @@
+"""Leases kept alive while turns run, and turns of processes that died brought to an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from llama_conversations.errors import StackError
+from llama_conversations.log import get_logger
+from llama_conversations.services.responses.snapshot import failed_head
+from llama_conversations.storage.stores import ResponseStore
+from llama_conversations.wire.responses import ResponseError
+
+logger = get_logger(__name__)
+
+_RENEWALS_PER_LEASE = 3
+_DIED = ResponseError(code="server_error", message="The server stopped before the turn had ended.")
+
+
+class LeaseKeeper:
+    """Renews this process's leases, and sweeps up the turns of dead ones.
+
+    Args:
+        lease_seconds: How long a lease lasts; it is renewed three times in that.
+        sweep_seconds: How often to look for turns whose process died.
+    """
+
+    def __init__(self, responses: ResponseStore, lease_seconds: float, sweep_seconds: float) -> None:
+        self._responses = responses
+        self._renewal, self._sweep_interval = lease_seconds / _RENEWALS_PER_LEASE, sweep_seconds
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Sweep once, so that what a crash left is mended before anybody asks; then go on."""
+        await self._sweep()
+        self._tasks = [
+            asyncio.create_task(_every(self._renewal, self._responses.renew_leases)),
+            asyncio.create_task(_every(self._sweep_interval, self._sweep)),
+        ]
+
+    async def stop(self) -> None:
+        """Stop both."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _sweep(self) -> None:
+        swept = await self._responses.sweep(lambda head: failed_head(head, _DIED))
+        for response_id in swept:
+            logger.warning("turn %s was left by a process that died; it is stored as failed", response_id)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something again and again; a failure is logged, and the next time is another try."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except StackError:
+            logger.exception("keeping leases failed")

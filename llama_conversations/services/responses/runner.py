@@ -1,0 +1,174 @@
+"""Runs turns as tasks of their own, so that a turn does not depend on who listens to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+
+from llama_conversations.errors import Overloaded, ShuttingDown
+from llama_conversations.log import get_logger
+from llama_conversations.services.responses.engine import RunningTurn
+from llama_conversations.wire.events import EventWriter
+
+logger = get_logger(__name__)
+
+MAX_BUFFERED_BYTES = 1 << 20
+"""What is kept for a reader that is slower than the model; then the turn waits for the reader."""
+
+STALLED_SECONDS = 60.0
+"""How long a turn waits for a reader that takes nothing, before it goes on without."""
+
+
+class FrameBuffer:
+    """Frames between a turn and its reader: bounded, and joined where several wait."""
+
+    def __init__(self) -> None:
+        self._frames: deque[bytes] = deque()
+        self._bytes = 0
+        self._closed = self._detached = False
+        self._error: BaseException | None = None
+        self._changed = asyncio.Event()
+
+    async def put(self, frame: bytes) -> None:
+        """Add a frame; waits while the buffer is full. Without a reader it does nothing."""
+        if self._detached:
+            return
+        self._frames.append(frame)
+        self._bytes += len(frame)
+        self._changed.set()
+        if self._bytes > MAX_BUFFERED_BYTES:
+            await self._wait_for_room()
+
+    def close(self, error: BaseException | None) -> None:
+        """There is no more; ``error`` is raised to the reader behind the frames."""
+        self._closed, self._error = True, error
+        self._changed.set()
+
+    def detach(self) -> None:
+        """The reader is gone."""
+        self._detached = True
+        self._frames.clear()
+        self._bytes = 0
+        self._changed.set()
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """All frames, as many at once as are there."""
+        while True:
+            self._changed.clear()
+            if self._frames:
+                ready = b"".join(self._frames)
+                self._frames.clear()
+                self._bytes = 0
+                self._changed.set()
+                yield ready
+            elif self._closed or self._detached:
+                break
+            else:
+                await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+
+    async def _wait_for_room(self) -> None:
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                while self._bytes > MAX_BUFFERED_BYTES:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            logger.warning("a reader took nothing for %.0f s; its turn goes on without it", STALLED_SECONDS)
+            self.detach()
+
+
+class TurnRunner:
+    """Runs turns until they end or the server does.
+
+    Args:
+        max_turns: Turns at a time; one more is ``Overloaded``.
+    """
+
+    def __init__(self, max_turns: int) -> None:
+        self._max_turns = max_turns
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def run(self, running: RunningTurn) -> bytes:
+        """Run a turn to its end; the response object as it is served.
+
+        If the caller is cancelled, the turn goes on where something is kept of it. Errors: those of the claim, and
+        what made the turn fail.
+        """
+        task = self._start(_run_silently(running))
+        await self._listen(task, running)
+        if running.error is not None:
+            raise running.error
+        return running.body
+
+    async def stream(self, running: RunningTurn) -> AsyncGenerator[bytes, None]:
+        """Run a turn; its events as server-sent events. Errors before the first frame: those of the claim."""
+        buffer = FrameBuffer()
+        task = self._start(_run_into(buffer, running))
+        try:
+            async with aclosing(buffer.frames()) as frames:
+                async for frame in frames:
+                    yield frame
+        finally:
+            buffer.detach()
+            if not running.turn.leaves_trace:
+                task.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new turns; wait for those that run, at most so many seconds, then end the others as failed."""
+        self._draining = True
+        if self._tasks:
+            logger.info("waiting for %d running turns", len(self._tasks))
+            _, left = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left)
+
+    def admit(self) -> None:
+        """Errors: ``Overloaded``, ``ShuttingDown`` when no further turn is taken now."""
+        if self._draining:
+            raise ShuttingDown
+        if len(self._tasks) >= self._max_turns:
+            raise Overloaded(f"{self._max_turns} turns are running, which is its limit")
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever listened was told; nobody may be listening any more
+
+    async def _listen(self, task: asyncio.Task[None], running: RunningTurn) -> None:
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not running.turn.leaves_trace:
+                task.cancel()
+            raise
+
+
+async def _run_silently(running: RunningTurn) -> None:
+    async with aclosing(running.events()) as events:
+        async for _ in events:
+            pass
+
+
+async def _run_into(buffer: FrameBuffer, running: RunningTurn) -> None:
+    writer = EventWriter()
+    try:
+        async with aclosing(running.events()) as events:
+            async for event in events:
+                await buffer.put(writer.frame(event))
+    except BaseException as error:
+        buffer.close(ShuttingDown() if isinstance(error, asyncio.CancelledError) else error)
+        raise
+    buffer.close(None)

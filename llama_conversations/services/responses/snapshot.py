@@ -1,0 +1,128 @@
+"""The response object at any moment of a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from llama_conversations.services.responses.turn import Turn
+from llama_conversations.storage.records import MICROSECONDS, ResponseStatus, join_response, now_us
+from llama_conversations.wire.base import JsonValue
+from llama_conversations.wire.events import JsonObject
+from llama_conversations.wire.responses import (
+    ConversationRef,
+    CreateResponse,
+    IncompleteDetails,
+    ReasoningShown,
+    ResponseError,
+    ResponseHead,
+    TextShown,
+    Usage,
+)
+from llama_conversations.wire.tools import FunctionTool, Tool, ToolMode
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a turn has come; what is terminal is what is stored.
+
+    Attributes:
+        output: The output items, each as JSON text.
+    """
+
+    status: ResponseStatus
+    output: Sequence[str] = ()
+    usage: Usage | None = None
+    error: ResponseError | None = None
+    incomplete: IncompleteDetails | None = None
+
+    @property
+    def output_text(self) -> str:
+        """The output as a JSON array."""
+        return f"[{','.join(self.output)}]"
+
+
+IN_PROGRESS = Outcome("in_progress")
+
+
+def response_head(turn: Turn, outcome: Outcome) -> str:
+    """The response object without its output, as JSON text (OpenAI API reference, ``Response``)."""
+    request = turn.request
+    head = ResponseHead(
+        id=turn.response_id,
+        created_at=turn.created_at // MICROSECONDS,
+        status=outcome.status,
+        completed_at=now_us() // MICROSECONDS if outcome.status == "completed" else None,
+        background=bool(request.background),
+        error=outcome.error,
+        incomplete_details=outcome.incomplete,
+        instructions=request.instructions,
+        max_output_tokens=request.max_output_tokens,
+        max_tool_calls=request.max_tool_calls,
+        model=turn.model.model_id,
+        parallel_tool_calls=request.parallel_tool_calls is not False,
+        previous_response_id=request.previous_response_id,
+        reasoning=_reasoning(request),
+        safety_identifier=request.safety_identifier,
+        prompt_cache_key=request.prompt_cache_key,
+        service_tier=request.service_tier or "default",
+        store=turn.stored,
+        temperature=1.0 if request.temperature is None else request.temperature,
+        top_p=1.0 if request.top_p is None else request.top_p,
+        top_logprobs=request.top_logprobs or 0,
+        presence_penalty=request.presence_penalty or 0.0,
+        frequency_penalty=request.frequency_penalty or 0.0,
+        text=_text(request),
+        tool_choice=_tool_choice(request),
+        tools=[_shown(tool) for tool in request.tools or ()],
+        truncation=request.truncation or "disabled",
+        usage=outcome.usage,
+        user=request.user,
+        metadata=request.metadata or {},
+        conversation=None if turn.conversation_id is None else ConversationRef(id=turn.conversation_id),
+    )
+    absent = {name for name in ("conversation", "user") if getattr(head, name) is None}
+    return head.model_dump_json(exclude=absent)
+
+
+def response_body(head: str, outcome: Outcome) -> bytes:
+    """The whole response object, as it is served."""
+    return join_response(head, outcome.output_text).encode()
+
+
+def failed_head(head: str, error: ResponseError) -> str:
+    """The head of a response in progress, made that of a failed one."""
+    fields: JsonObject = orjson.loads(head)
+    return orjson.dumps(fields | {"status": "failed", "error": error.model_dump()}).decode()
+
+
+def _reasoning(request: CreateResponse) -> ReasoningShown:
+    asked = request.reasoning
+    if asked is None:
+        return ReasoningShown()
+    return ReasoningShown(effort=asked.effort, summary=asked.summary or asked.generate_summary)
+
+
+def _text(request: CreateResponse) -> TextShown:
+    asked = request.text
+    shown: dict[str, JsonValue] = {"type": "text"}
+    if asked is not None and asked.format is not None:
+        shown = asked.format.model_dump(by_alias=True, exclude_unset=True)
+    return TextShown(format=shown, verbosity=(asked.verbosity if asked is not None else None) or "medium")
+
+
+def _tool_choice(request: CreateResponse) -> ToolMode | dict[str, JsonValue]:
+    choice = request.tool_choice
+    if choice is None:
+        return "auto"
+    return choice if isinstance(choice, str) else choice.model_dump(exclude_unset=True)
+
+
+def _shown(tool: Tool) -> dict[str, JsonValue]:
+    """A tool as it is echoed: a function always has ``description``, ``parameters`` and ``strict``."""
+    given: dict[str, JsonValue] = tool.model_dump(exclude_unset=True)
+    if isinstance(tool, FunctionTool):
+        return {"type": "function", "description": None, "parameters": None, "strict": False} | given
+    return given

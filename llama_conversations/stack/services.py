@@ -1,0 +1,87 @@
+"""The server's own implementations of the APIs, wired to the stores and to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from llama_conversations import __version__
+from llama_conversations.apis.catalog import Models
+from llama_conversations.apis.chat import ChatCompletions
+from llama_conversations.apis.inference import Inference
+from llama_conversations.apis.responses import Responses
+from llama_conversations.config.run_config import StackRunConfig
+from llama_conversations.services.chat import ChatCompletionsServiceImpl
+from llama_conversations.services.conversations import ConversationServiceImpl
+from llama_conversations.services.inspect import InspectServiceImpl, ServedApi
+from llama_conversations.services.models import DiscoveryTiming, ModelAlias, ModelsServiceImpl
+from llama_conversations.services.prompts import PromptsServiceImpl
+from llama_conversations.services.providers import ProviderEntry, ProvidersServiceImpl
+from llama_conversations.services.references import ItemFinder
+from llama_conversations.services.responses.service import ResponsesServiceImpl
+from llama_conversations.stack.known_apis import SERVICE_APIS
+from llama_conversations.storage.open import Storage
+
+ANSWERED_BY_MODELS = (Models, ChatCompletions, Responses)
+"""APIs whose answers come from the inference providers."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """One implementation for every API of ``SERVICE_APIS``, each under the name that it has there."""
+
+    conversations: ConversationServiceImpl
+    responses: ResponsesServiceImpl
+    chat_completions: ChatCompletionsServiceImpl
+    models: ModelsServiceImpl
+    prompts: PromptsServiceImpl
+    providers: ProvidersServiceImpl
+    inspect: InspectServiceImpl
+
+    def by_name(self) -> Mapping[str, object]:
+        """Each implementation by the name of its API."""
+        return {name: getattr(self, name) for name in SERVICE_APIS}
+
+
+def build_services(
+    config: StackRunConfig,
+    storage: Storage,
+    inference: Mapping[str, Inference],
+    providers: Sequence[ProviderEntry],
+    inference_types: Sequence[str],
+) -> Services:
+    """Make the services; nothing is started.
+
+    Args:
+        inference: Inference providers by id; a live view, complete once the stack is open.
+        providers: All providers; likewise.
+        inference_types: The types of the inference providers.
+    """
+    models = ModelsServiceImpl(
+        storage.registry, inference, _aliases(config), DiscoveryTiming(refresh=config.model_refresh_seconds)
+    )
+    return Services(
+        conversations=ConversationServiceImpl(
+            storage.conversations, ItemFinder(storage.conversations, storage.responses)
+        ),
+        responses=ResponsesServiceImpl(storage.conversations, storage.responses, models, _turn_settings(config)),
+        chat_completions=ChatCompletionsServiceImpl(models),
+        models=models,
+        prompts=PromptsServiceImpl(storage.prompts),
+        providers=ProvidersServiceImpl(providers),
+        inspect=InspectServiceImpl(_served(inference_types), storage.health, __version__),
+    )
+
+
+def _aliases(config: StackRunConfig) -> Sequence[ModelAlias]:
+    return [
+        ModelAlias(model.model_id, model.provider_id, model.provider_model_id or model.model_id)
+        for model in config.registered_resources.models
+    ]
+
+
+def _served(inference_types: Sequence[str]) -> Sequence[ServedApi]:
+    return [
+        ServedApi(protocol, tuple(inference_types) if protocol in ANSWERED_BY_MODELS else ())
+        for protocol in SERVICE_APIS.values()
+    ]

@@ -1,0 +1,246 @@
+"""Events of a streamed response, in the order of the OpenAI API reference (Responses, streaming events).
+
+They are dataclasses because orjson writes those without a step between. ``sequence_number`` is added as they are
+written: an event does not know its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import orjson
+
+from llama_conversations.wire.base import JsonValue
+
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseEvent:
+    """``response.created``, ``.in_progress``, ``.completed``, ``.incomplete`` or ``.failed``; ``body`` is JSON."""
+
+    type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    """Something failed after the stream began; the failed response follows."""
+
+    code: str | None
+    message: str
+    param: str | None = None
+    type: str = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItemAdded:
+    """An output item begins."""
+
+    output_index: int
+    item: JsonObject
+    type: str = "response.output_item.added"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItemDone:
+    """An output item is whole."""
+
+    output_index: int
+    item: JsonObject
+    type: str = "response.output_item.done"
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPartAdded:
+    """A content part begins."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    part: JsonObject
+    type: str = "response.content_part.added"
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPartDone:
+    """A content part is whole."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    part: JsonObject
+    type: str = "response.content_part.done"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTextDelta:
+    """More of a message's text."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+    logprobs: Sequence[JsonValue] = ()
+    type: str = "response.output_text.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTextDone:
+    """The text of a part, whole."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+    logprobs: Sequence[JsonValue] = ()
+    type: str = "response.output_text.done"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalDelta:
+    """More of a refusal."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+    type: str = "response.refusal.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalDone:
+    """A refusal, whole."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    refusal: str
+    type: str = "response.refusal.done"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningTextDelta:
+    """More of the model's thoughts."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+    type: str = "response.reasoning_text.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningTextDone:
+    """The model's thoughts, whole."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+    type: str = "response.reasoning_text.done"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningSummaryPartAdded:
+    """A part of a reasoning summary begins."""
+
+    item_id: str
+    output_index: int
+    summary_index: int
+    part: JsonObject
+    type: str = "response.reasoning_summary_part.added"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningSummaryPartDone:
+    """A part of a reasoning summary is whole."""
+
+    item_id: str
+    output_index: int
+    summary_index: int
+    part: JsonObject
+    type: str = "response.reasoning_summary_part.done"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningSummaryTextDelta:
+    """More of a reasoning summary."""
+
+    item_id: str
+    output_index: int
+    summary_index: int
+    delta: str
+    type: str = "response.reasoning_summary_text.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningSummaryTextDone:
+    """The text of a summary part, whole."""
+
+    item_id: str
+    output_index: int
+    summary_index: int
+    text: str
+    type: str = "response.reasoning_summary_text.done"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCallArgumentsDelta:
+    """More of a function call's arguments."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    type: str = "response.function_call_arguments.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCallArgumentsDone:
+    """A function call's arguments, whole."""
+
+    item_id: str
+    output_index: int
+    name: str
+    arguments: str
+    type: str = "response.function_call_arguments.done"
+
+
+Event: TypeAlias = (
+    ResponseEvent
+    | ErrorEvent
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | OutputTextDelta
+    | OutputTextDone
+    | RefusalDelta
+    | RefusalDone
+    | ReasoningTextDelta
+    | ReasoningTextDone
+    | ReasoningSummaryPartAdded
+    | ReasoningSummaryPartDone
+    | ReasoningSummaryTextDelta
+    | ReasoningSummaryTextDone
+    | FunctionCallArgumentsDelta
+    | FunctionCallArgumentsDone
+)
+
+
+@dataclass(slots=True)
+class EventWriter:
+    """Numbers events from 0 and writes each as a server-sent event."""
+
+    _next: int = field(default=0)
+
+    def frame(self, event: Event) -> bytes:
+        """The event as ``event:`` and ``data:`` lines with the blank line behind them."""
+        number, self._next = self._next, self._next + 1
+        if isinstance(event, ResponseEvent):
+            data = b'{"type":"%b","response":%b' % (event.type.encode(), event.body)
+        else:
+            data = orjson.dumps(event)[:-1]
+        return b'event: %b\ndata: %b,"sequence_number":%d}\n\n' % (event.type.encode(), data, number)

@@ -1,0 +1,17 @@
+"""The providers that come with llama-conversations. Importing this package is light: factories are named, not imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llama_conversations.stack.provider_spec import ProviderSpec
+
+__all__ = ["provider_specs"]
+
+
+def provider_specs() -> list[ProviderSpec]:
+    """Every built-in kind of provider; named by the entry point ``llama_conversations.providers``."""
+    from llama_conversations_providers.inference import specs  # only who asks for the specs pays for pydantic
+
+    return specs()

@@ -1,0 +1,1 @@
+"""A GGUF model, run by llama.cpp in a process that belongs to this one."""

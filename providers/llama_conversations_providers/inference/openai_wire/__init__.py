@@ -1,0 +1,1 @@
+"""Any model server that speaks OpenAI's chat completions over HTTP."""

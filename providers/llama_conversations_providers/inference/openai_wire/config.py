@@ -1,0 +1,137 @@
+"""Settings of the providers that talk to a model server over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, SecretStr, field_validator
+
+from llama_conversations.stack.provider_spec import ProviderConfig
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _split_commas(value: object) -> object:
+    """``${env.MODELS}`` can only be text: ``a, b`` is the list of both."""
+    if not isinstance(value, str):
+        return value
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+class Timeouts(BaseModel):
+    """How long to wait for a model server, in seconds; null is for ever.
+
+    Attributes:
+        connect_seconds: For a connection: name resolution, TCP and TLS together.
+        first_byte_seconds: From sending the request to the status line, and from there to the first byte of the answer.
+        idle_seconds: Between two reads of an answer.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    connect_seconds: Seconds = 5
+    first_byte_seconds: Seconds | None = 600
+    idle_seconds: Seconds | None = 120
+
+
+class TLS(BaseModel):
+    """How to check the model server, and what to show it. Files are PEM.
+
+    Attributes:
+        verify: Whether its certificate is checked at all.
+        ca_file: Authorities to trust instead of the system's.
+        client_cert: A certificate to show, with its chain.
+        client_key: Its key, where it is not in the same file.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    verify: bool = True
+    ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+
+class RemoteConfig(ProviderConfig):
+    """What all of them share.
+
+    Attributes:
+        base_url: What ``/chat/completions`` and ``/models`` are appended to; a query is kept.
+        api_key: Sent as ``Authorization: Bearer``.
+        headers: Sent with every request; one of the same name replaces what would be sent otherwise.
+        max_retries: How often a request is repeated that brought no answer, or 408, 409, 429 or 5xx. Never once an
+            answer has begun.
+        models: Upstream ids to list, none but these; null lists all that the server names.
+        discover_models: Whether the server has ``/models``; without it ``models`` is taken on trust.
+    """
+
+    base_url: str
+    api_key: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    tls: TLS = Field(default_factory=TLS)
+    max_retries: NonNegativeInt = 2
+    models: Annotated[list[str], BeforeValidator(_split_commas)] | None = None
+    discover_models: bool = True
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http:// or https:// address")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("must hold no user name or password: use api_key or headers")
+        if parts.fragment:
+            raise ValueError("must hold no fragment")
+        _ = parts.port  # raises ValueError where it is no number from 0 to 65535
+        return urlunsplit(parts._replace(path=parts.path.rstrip("/")))
+
+
+def _with_v1(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value)
+    path = parts.path.rstrip("/")
+    return value if path.endswith("/v1") else urlunsplit(parts._replace(path=f"{path}/v1"))
+
+
+V1Address = Annotated[str, BeforeValidator(_with_v1)]
+
+
+class OpenAIConfig(RemoteConfig):
+    """OpenAI itself, unless ``base_url`` names another server."""
+
+    base_url: str = "https://api.openai.com/v1"
+
+    @classmethod
+    def sample_run_config(cls) -> dict[str, object]:
+        """Address and key from the variables that OpenAI's own clients read."""
+        return {
+            "base_url": "${env.OPENAI_BASE_URL:=https://api.openai.com/v1}",
+            "api_key": "${env.OPENAI_API_KEY:=}",
+        }
+
+
+class VLLMConfig(RemoteConfig):
+    """vLLM; ``/v1`` is added to an address that does not end in it."""
+
+    base_url: V1Address
+
+    @classmethod
+    def sample_run_config(cls) -> dict[str, object]:
+        """The address is needed; a key only where vLLM was started with one."""
+        return {"base_url": "${env.VLLM_URL}", "api_key": "${env.VLLM_API_KEY:=}"}
+
+
+class OllamaConfig(RemoteConfig):
+    """Ollama; ``/v1`` is added to an address that does not end in it."""
+
+    base_url: V1Address = "http://localhost:11434/v1"
+
+    @classmethod
+    def sample_run_config(cls) -> dict[str, object]:
+        """Ollama's own default address."""
+        return {"base_url": "${env.OLLAMA_URL:=http://localhost:11434}"}
