@@ -7,7 +7,8 @@
     async with open_client("starter") as client:
         conversation = await client.conversations.create()
 
-What a program may import from here is in ``__all__``; it is loaded when it is asked for, so that the command line is quick.
+What a program may import from here is in ``__all__``. It is loaded when it is asked for, so that the command line is
+quick.
 """
 
 from __future__ import annotations

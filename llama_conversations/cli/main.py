@@ -29,9 +29,7 @@ def run(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
     providers: Annotated[
         str | None,
-        typer.Option(
-            metavar="API=PROVIDER,…", help="Providers to take instead of those that CONFIG has for these APIs."
-        ),
+        typer.Option(metavar="API=PROVIDER,…", help="Providers instead of those that CONFIG has for these APIs."),
     ] = None,
     env: Variables = None,
 ) -> None:

@@ -193,11 +193,11 @@ def _view(fields: _Fields, include: Collection[str]) -> _Fields:
 
 def _part_view(part: _Fields, include: Collection[str]) -> _Fields:
     kind = part["type"]
-    if kind == "output_text" and part["logprobs"] and "message.output_text.logprobs" not in include:
+    if kind == "output_text" and part.get("logprobs") and "message.output_text.logprobs" not in include:
         return {**part, "logprobs": ()}
     if "message.input_image.image_url" in include:
         return part
-    if kind == "input_image" and part["image_url"] is not None:
+    if kind == "input_image" and part.get("image_url") is not None:
         return {**part, "image_url": None}
     if kind == "input_file" and "file_data" in part:
         # No value of ``include`` names a file's data: it comes with the other media that a message carries inline.

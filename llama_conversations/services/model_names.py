@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llama_conversations.apis.inference import ProviderModel
+from llama_conversations.wire.base import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +17,17 @@ class ModelAlias:
     model_id: str
     provider_id: str
     provider_model_id: str
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """A name, and the provider's model that it means."""
+    """A name, and the provider's model that it means; ``metadata`` is what run.yaml says of it."""
 
     name: str
     provider_id: str
     model: ProviderModel
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ def name_models(aliases: Sequence[ModelAlias], models: Mapping[str, Sequence[Pro
         name = _qualified(provider_id, model)
         by_name[name] = NamedModel(name, provider_id, model)
     for alias in aliases:
-        by_name[alias.model_id] = NamedModel(alias.model_id, alias.provider_id, _target(alias, models))
+        by_name[alias.model_id] = NamedModel(
+            alias.model_id, alias.provider_id, _target(alias, models), alias.metadata
+        )
     unresolved = {bare: names for bare, names in ambiguous.items() if bare not in by_name}
     return ModelNames(by_name, unresolved, _listing(aliases, models, by_name))
 

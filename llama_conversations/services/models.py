@@ -169,11 +169,12 @@ def _record(provider_id: str, model: ProviderModel) -> ResourceRecord:
 
 def _wire_model(named: NamedModel) -> Model:
     model = named.model
+    told = {} if model.context_length is None else {"context_length": model.context_length}
     return Model(
         id=named.name,
         created=model.created or 0,
         owned_by=model.owned_by or named.provider_id,
         provider_id=named.provider_id,
         provider_model_id=model.id,
-        metadata={} if model.context_length is None else {"context_length": model.context_length},
+        metadata={**told, **named.metadata},
     )

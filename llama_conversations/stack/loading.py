@@ -27,7 +27,7 @@ def load_stack_config(
 
     Args:
         source: What names it; text with an ``=`` is ``api=provider`` pairs, unless a file is called so.
-        environ: Variables that ``${env.…}`` names.
+        environ: Variables that ``${env.NAME}`` names.
         providers: ``api=provider`` pairs whose APIs get these providers instead of the source's.
 
     Errors: ``ConfigError`` with everything that is wrong, in the settings of the providers, too.
@@ -36,14 +36,14 @@ def load_stack_config(
     def check(api: str, entry: ProviderEntry, path: KeyPath) -> Iterable[Finding]:
         return resolve_provider(api, entry, path, specs)[1]
 
-    document = _document(source, specs)
+    document = read_stack_document(source, specs)
     if providers is not None:
         document = _with_providers(document, adhoc_run_config(providers, _by_api(specs)))
     return load_document(document, environ, check)
 
 
 def check_config(source: ConfigSource, environ: Mapping[str, str], specs: ProviderSpecs) -> Sequence[ConfigProblem]:
-    """Everything that would keep a configuration from being opened, as far as it can be told without starting anything."""
+    """Everything that would keep a configuration from being opened, as far as that shows without starting anything."""
     try:
         resolve(load_stack_config(source, environ, specs), specs)
     except ConfigError as error:
@@ -51,7 +51,11 @@ def check_config(source: ConfigSource, environ: Mapping[str, str], specs: Provid
     return ()
 
 
-def _document(source: ConfigSource, specs: ProviderSpecs) -> Document:
+def read_stack_document(source: ConfigSource, specs: ProviderSpecs) -> Document:
+    """A configuration as it is written; that of ``api=provider`` pairs is made of the providers' samples.
+
+    Errors: ``ConfigError`` when the pairs, or the distribution's name, are wrong.
+    """
     if isinstance(source, str) and "=" in source and not Path(source).exists():
         return replace(read_document(adhoc_run_config(source, _by_api(specs))), source=source)
     return read_document(source)
@@ -61,12 +65,12 @@ def _with_providers(document: Document, adhoc: Mapping[str, object]) -> Document
     """The document with the ad-hoc providers in the place of those that it has for the same APIs."""
     if not isinstance(document.tree, Mapping):
         return document
-    written, replacing = document.tree.get("providers"), adhoc["providers"]
-    providers = {
-        **(written if isinstance(written, Mapping) else {}),
-        **(replacing if isinstance(replacing, Mapping) else {}),
-    }
+    providers = {**_mapping(document.tree.get("providers")), **_mapping(adhoc["providers"])}
     return replace(document, tree={**document.tree, "providers": providers, "apis": list(providers)})
+
+
+def _mapping(tree: object) -> Mapping[str, object]:
+    return tree if isinstance(tree, Mapping) else {}
 
 
 def _by_api(specs: ProviderSpecs) -> Mapping[str, Sequence[ProviderSpec]]:

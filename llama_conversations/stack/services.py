@@ -18,12 +18,15 @@ from llama_conversations.services.models import DiscoveryTiming, ModelAlias, Mod
 from llama_conversations.services.prompts import PromptsServiceImpl
 from llama_conversations.services.providers import ProviderEntry, ProvidersServiceImpl
 from llama_conversations.services.references import ItemFinder
-from llama_conversations.services.responses.service import ResponsesServiceImpl
+from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings
 from llama_conversations.stack.known_apis import SERVICE_APIS
 from llama_conversations.storage.open import Storage
 
 ANSWERED_BY_MODELS = (Models, ChatCompletions, Responses)
 """APIs whose answers come from the inference providers."""
+
+DRAIN_SHARE = 0.8
+"""How much of its time to shut down the Responses service waits for its turns; the rest is for failing what is left."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,18 @@ def build_services(
 
 def _aliases(config: StackRunConfig) -> Sequence[ModelAlias]:
     return [
-        ModelAlias(model.model_id, model.provider_id, model.provider_model_id or model.model_id)
+        ModelAlias(model.model_id, model.provider_id, model.provider_model_id or model.model_id, model.metadata)
         for model in config.registered_resources.models
     ]
+
+
+def _turn_settings(config: StackRunConfig) -> TurnSettings:
+    return TurnSettings(
+        lease_seconds=config.turns.lease_seconds,
+        sweep_seconds=config.turns.sweep_seconds,
+        drain_seconds=config.server.shutdown_timeout_seconds * DRAIN_SHARE,
+        max_turns=config.server.limits.max_concurrent_turns,
+    )
 
 
 def _served(inference_types: Sequence[str]) -> Sequence[ServedApi]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
@@ -19,7 +18,7 @@ from llama_conversations.services.providers import ProviderEntry
 from llama_conversations.stack.closing import ClosingStack
 from llama_conversations.stack.factories import make_provider
 from llama_conversations.stack.known_apis import INFERENCE, SERVICE_APIS
-from llama_conversations.stack.loading import load_stack_config
+from llama_conversations.stack.loading import ConfigSource, load_stack_config
 from llama_conversations.stack.provider_spec import Provider, ProviderContext
 from llama_conversations.stack.registry import ProviderSpecs, provider_specs
 from llama_conversations.stack.resolver import ResolvedProvider, resolve
@@ -55,8 +54,8 @@ class Stack:
         self._services: Services | None = None
 
     @classmethod
-    def from_config(cls, source: str | Path | Mapping[str, object], environ: Mapping[str, str] | None = None) -> Self:
-        """A stack from a run.yaml (its path), a distribution (its name), ``inference=ollama`` or the configuration itself.
+    def from_config(cls, source: ConfigSource, environ: Mapping[str, str] | None = None) -> Self:
+        """A stack from a run.yaml's path, a distribution's name, ``inference=ollama``, or the configuration itself.
 
         Errors: ``ConfigError`` with everything that is wrong.
         """
@@ -133,7 +132,7 @@ class Stack:
         storing = open_storage(config.storage, config.turns.lease_seconds)
         self._storage = await storing.__aenter__()
         self._opened.push("storage", lambda: _leave(storing))
-        types = [provider.spec.provider_type for provider in self._resolved if provider.api == INFERENCE]
+        types = sorted({provider.spec.provider_type for provider in self._resolved if provider.api == INFERENCE})
         services = self._services = build_services(config, self._storage, self._inference, self._providers, types)
         available: dict[str, object] = dict(services.by_name())
         for resolved in self._resolved:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import orjson
+from pydantic_core import from_json, to_json
 from sqlalchemy import and_, bindparam, delete, insert, literal, null, or_, select, tuple_, update
 
 from llama_conversations.access import AccessScope
@@ -337,7 +338,7 @@ def _find_item(scope: AccessScope, item_id: str) -> Unit[str | None]:
     rows = yield Run(_SELECT_FROM_PARTITION, parameters)
     for texts in rows:
         for text in texts:
-            for item in orjson.loads(cast("str", text)):
+            for item in from_json(cast("str", text)):
                 if item["id"] == item_id:
-                    return orjson.dumps(item).decode()
+                    return to_json(item).decode()
     return None

@@ -9,7 +9,7 @@ It says *what* is done in one transaction and nothing about *how* statements rea
         return ConversationRecord(*rows[0])
 
 SQLite drives it to its end inside one hop to a worker thread; PostgreSQL awaits each statement. Either way it is one
-transaction: an exception that leaves the generator undoes all of it. A unit holds no connection, and is never half done.
+transaction: an exception that leaves the generator undoes all of it. A unit holds no connection.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from types import NoneType, UnionType
-from typing import Annotated, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -96,10 +95,9 @@ def _values(member: object, key: str) -> Iterator[str]:
 def _literals(annotation: object) -> Iterator[str]:
     if get_origin(annotation) is Literal:
         yield from get_args(annotation)
-    elif get_origin(annotation) in {Union, UnionType}:
+    else:
         for part in get_args(annotation):
-            if part is not NoneType:
-                yield from _literals(part)
+            yield from _literals(part)
 
 
 _STRING, _ARRAY, _OBJECT = UNION_TAG + "string", UNION_TAG + "array", UNION_TAG + "object"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import orjson
+from pydantic_core import from_json, to_json
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import DuplicateItem, InvalidParameter
@@ -102,8 +102,8 @@ def read_items(records: Sequence[ItemRecord]) -> Sequence[Item]:
 def _records(array: str) -> Sequence[ItemRecord]:
     """Items from the JSON array text that a response keeps."""
     records = []
-    for item in orjson.loads(array):
-        data = orjson.dumps(item).decode()
+    for item in from_json(array):  # not orjson: integers of any size stay what they are
+        data = to_json(item).decode()
         view = masked(data)
         records.append(ItemRecord(item["id"], item["type"], data, None if view == data else view))
     return records

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
+from pydantic_core import from_json, to_json
 
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import MICROSECONDS, ResponseStatus, join_response, now_us
@@ -94,8 +94,8 @@ def response_body(head: str, outcome: Outcome) -> bytes:
 
 def failed_head(head: str, error: ResponseError) -> str:
     """The head of a response in progress, made that of a failed one."""
-    fields: JsonObject = orjson.loads(head)
-    return orjson.dumps(fields | {"status": "failed", "error": error.model_dump()}).decode()
+    fields: JsonObject = from_json(head)
+    return to_json(fields | {"status": "failed", "error": error.model_dump()}).decode()
 
 
 def _reasoning(request: CreateResponse) -> ReasoningShown:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, TypeAdapter
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 from unit.wire.item_samples import REQUIRED
 
 from llama_conversations.errors import InvalidParameter
@@ -16,7 +16,7 @@ from llama_conversations.wire.base import UNION_TAG, JsonValue, Limit, Metadata,
 from llama_conversations.wire.conversations import CreateConversation, CreateItems, UpdateConversation
 from llama_conversations.wire.include import INCLUDABLE, Include, IncludeList
 from llama_conversations.wire.unions import Array, ByKey, StringOrArray, StringOrObject
-from llama_conversations.wire.validation import parse_body, parse_json, parse_value
+from llama_conversations.wire.validation import invalid_parameter, parse_body, parse_json, parse_value
 
 
 class Cat(OpenModel):
@@ -74,6 +74,7 @@ class Body(RequestModel):
     include: IncludeList | None = None
     metadata: Metadata | None = None
     nothing: None = None
+    yes: Literal[True] | None = None
 
 
 def refused(body: object, model: type[RequestModel] = Body) -> InvalidParameter:
@@ -358,6 +359,7 @@ def refused_with(**fields: object) -> tuple[str | None, str | None, str]:
             "word",
             "Invalid 'word': empty string. Expected a string with minimum length 2, but got an empty string instead.",
         ),
+        ({"yes": False}, "invalid_value", "yes", "Invalid value: 'false'."),
         ({"inner": {"x": 1}}, "unknown_parameter", "inner.x", "Unknown parameter: 'inner.x'."),
         ({"where": {"flag": 1}}, "invalid_type", "where.flag", None),
         ({"inner": {"schema": 1}}, "invalid_type", "inner.schema", None),
@@ -486,6 +488,13 @@ def test_what_is_no_json_is_told_so(body):
     error = refused(body, CreateConversation)
     assert (error.code, error.param) == ("invalid_json", None)
     assert error.message.startswith("We could not parse the JSON body of your request: ")
+
+
+def test_json_that_a_model_read_itself_is_judged_alike():
+    with pytest.raises(ValidationError) as caught:
+        CreateConversation.model_validate_json(b"{")
+    error = invalid_parameter(caught.value, b"{")
+    assert (error.code, error.param) == ("invalid_json", None)
 
 
 def test_deep_nesting_is_called_so():

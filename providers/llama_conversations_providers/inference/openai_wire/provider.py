@@ -1,0 +1,105 @@
+"""Inference by a model server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+
+import aiohttp
+import orjson
+
+from llama_conversations.apis.inference import Inference, ProviderModel
+from llama_conversations.errors import UpstreamDisconnected, UpstreamError, UpstreamGarbled
+from llama_conversations.log import get_logger
+from llama_conversations.stack.provider_spec import ProviderContext
+from llama_conversations.wire.catalog import Health
+from llama_conversations_providers.inference.openai_wire.config import RemoteConfig
+from llama_conversations_providers.inference.openai_wire.connection import tls_context
+from llama_conversations_providers.inference.openai_wire.errors import (
+    ErrorWriter,
+    read_complaint,
+    read_complaint_in_chunk,
+)
+from llama_conversations_providers.inference.openai_wire.models import NotAModelList, choose, read_models
+from llama_conversations_providers.inference.openai_wire.sse import EventParser, EventTooLong
+from llama_conversations_providers.inference.openai_wire.transport import Transport
+
+log = get_logger(__name__)
+
+HEALTH_SECONDS = 5.0
+
+_DONE = b"[DONE]"
+_LAST_CHUNKS = 4
+"""How far back a ``finish_reason`` is looked for when a stream ends without ``[DONE]``: usage and timings may follow it."""
+
+
+def create(context: ProviderContext) -> OpenAIInference:
+    """The factory of ``remote::openai``, ``remote::vllm`` and ``remote::ollama``. Raises ``ConfigError`` for TLS files."""
+    if not isinstance(context.config, RemoteConfig):
+        raise TypeError(f"expected a RemoteConfig, got {type(context.config).__name__}")
+    return OpenAIInference(context.provider_id, context.config)
+
+
+class OpenAIInference(Inference):
+    """Chat completions from one model server; see ``RemoteConfig`` for what can be set."""
+
+    def __init__(self, provider_id: str, config: RemoteConfig) -> None:
+        self._config = config
+        self._errors = ErrorWriter(provider_id, _secrets(config))
+        self._transport = Transport(self._errors, config, tls_context(provider_id, config.tls))
+
+    async def initialize(self) -> None:
+        """Make the connection pool; nothing is connected yet."""
+        await self._transport.open()
+
+    async def shutdown(self) -> None:
+        """Drop every connection; answers under way end in ``UpstreamDisconnected``."""
+        await self._transport.close()
+
+    async def health(self) -> Health:
+        """Whether ``/models`` answers within five seconds."""
+        try:
+            await self._transport.probe(HEALTH_SECONDS)
+        except UpstreamError as error:
+            return Health(status="error", message=error.message)
+        except Exception as error:
+            log.exception("provider %s: health check failed", self._errors.provider_id)
+            return Health(status="error", message=f"the check itself failed: {type(error).__name__}")
+        return Health(status="ok")
+
+    async def list_models(self) -> Sequence[ProviderModel]:
+        """What ``/models`` names, narrowed to the configured ids; those alone where discovery is off."""
+        if not self._config.discover_models:
+            return [ProviderModel(id=name) for name in self._config.models or ()]
+        body = await self._transport.get_models()
+        try:
+            return choose(read_models(body), self._config.models)
+        except NotAModelList as error:
+            raise self._garbled("a list of models") from error
+
+    async def chat_completion(self, body: bytes) -> bytes:
+        """One chat completion, as the model server wrote it, checked to be a JSON object with ``choices``."""
+        response = await self._transport.post_chat(body, "application/json")
+        answer = await self._transport.read_all(response)
+        try:
+            found = orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            raise self._garbled("JSON") from error
+        if isinstance(found, dict) and isinstance(found.get("choices"), list):
+            return answer
+        complaint = read_complaint(found)
+        raise self._garbled("a chat completion") if complaint is None else self._errors.in_stream(complaint)
+
+    async def stream_chat_completion(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The chunks of a chat completion; each begins and ends as a JSON object does, but is not parsed."""
+        response = await self._transport.post_chat(body, "text/event-stream")
+        try:
+            await self._check_is_stream(response)
+            last: deque[bytes] = deque(maxlen=_LAST_CHUNKS)
+            async for chunk in self._chunks(response):
+                last.append(chunk)
+                yield chunk
+            if not response.content.at_eof():
+                await self._transport.drain(response)
+        finally:
+            response.close()

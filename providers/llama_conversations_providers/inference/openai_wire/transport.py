@@ -1,0 +1,217 @@
+"""Requests to a model server: one session, time-outs, repetitions, and every fault as an ``UpstreamError``."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from types import MappingProxyType
+
+import aiohttp
+from yarl import URL
+
+from llama_conversations.errors import (
+    ShuttingDown,
+    UpstreamDisconnected,
+    UpstreamError,
+    UpstreamGarbled,
+    UpstreamRateLimited,
+    UpstreamTimedOut,
+    UpstreamUnreachable,
+)
+from llama_conversations.log import get_logger
+from llama_conversations_providers.inference.openai_wire.config import RemoteConfig
+from llama_conversations_providers.inference.openai_wire.connection import environment_proxy
+from llama_conversations_providers.inference.openai_wire.errors import INSUFFICIENT_QUOTA, ErrorWriter
+from llama_conversations_providers.inference.openai_wire.retries import delay_before, is_repeatable
+
+log = get_logger(__name__)
+
+KEEPALIVE_SECONDS = 30.0
+REFUSAL_SECONDS = 10.0
+"""How long the body of a refusal may take; without it the status alone has to do."""
+
+DRAIN_SECONDS = 0.05
+"""How long the end of a stream may take after its ``[DONE]``; a connection that ends later is not used again."""
+
+_LARGE_BODY = 1024 * 1024
+_FAULTS = (aiohttp.ClientError, TimeoutError)
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class Transport:
+    """A connection pool to one model server, whose answers it hands out once their status is 2xx.
+
+    Args:
+        errors: Makes this provider's errors.
+        config: Address, credentials, time-outs and repetitions.
+        tls: As aiohttp takes it: a context, or whether to check certificates at all.
+    """
+
+    def __init__(self, errors: ErrorWriter, config: RemoteConfig, tls: ssl.SSLContext | bool) -> None:
+        self._errors, self._config, self._tls = errors, config, tls
+        base = URL(config.base_url)
+        self._base, self._query = base.with_query(None), base.query
+        self._chat = self._address("chat/completions")
+        self._models = self._address("models")
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the pool; it connects with the first request."""
+        timeouts = self._config.timeouts
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls, keepalive_timeout=KEEPALIVE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_seconds),
+            proxy=environment_proxy(self._base),
+        )
+
+    async def close(self) -> None:
+        """Drop every connection, those in use too."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def post_chat(self, body: bytes, accept: str) -> aiohttp.ClientResponse:
+        """Ask for a chat completion; the answer's body is still to be read. Raises ``UpstreamError``."""
+        headers = {"Content-Type": "application/json", "Accept": accept}
+        return await self._ask("POST", self._chat, body, headers)
+
+    async def get_models(self) -> bytes:
+        """The body of ``GET /models``. Raises ``UpstreamError``."""
+        return await self.read_all(await self._ask("GET", self._models))
+
+    async def probe(self, seconds: float) -> None:
+        """One ``GET /models``, whole and without repetition, within ``seconds``. Raises ``UpstreamError``."""
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._send("GET", self._models, None, _NO_HEADERS)
+                try:
+                    if response.status >= 300 and (self._config.discover_models or response.status in {401, 403}):
+                        raise await self._refusal(response)
+                    await response.read()
+                finally:
+                    response.close()
+        except _FAULTS as fault:
+            raise self.translate(fault) from fault
+
+    async def read_all(self, response: aiohttp.ClientResponse) -> bytes:
+        """The body of an answer, whose connection is used again. Raises ``UpstreamError``."""
+        parts = []
+        limit = self._config.timeouts.first_byte_seconds
+        try:
+            while part := await self.read(response, limit):
+                parts.append(part)
+                limit = self._config.timeouts.idle_seconds
+        finally:
+            response.close()  # does nothing once the body was read to its end
+        return b"".join(parts)
+
+    async def read(self, response: aiohttp.ClientResponse, seconds: float | None) -> bytes:
+        """What came in of a body, waiting for something; empty at its end. Raises ``UpstreamError``."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await response.content.readany()
+        except _FAULTS as fault:
+            raise self.translate(fault) from fault
+
+    async def drain(self, response: aiohttp.ClientResponse) -> None:
+        """Read what follows a stream's last event, so that its connection can be used again."""
+        with suppress(*_FAULTS):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while await response.content.readany():
+                    pass
+
+    def translate(self, fault: aiohttp.ClientError | TimeoutError) -> UpstreamError:
+        """A fault of the connection as an error that holds no address."""
+        provider_id = self._errors.provider_id
+        log.debug("provider %s: %r", provider_id, fault)
+        if isinstance(fault, aiohttp.ClientConnectorDNSError):
+            return UpstreamUnreachable(provider_id, "The model server's name could not be resolved.")
+        if isinstance(fault, aiohttp.ClientSSLError):
+            return UpstreamUnreachable(provider_id, "No trusted TLS connection to the model server could be made.")
+        if isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return UpstreamUnreachable(provider_id, "The model server could not be reached.")
+        if isinstance(fault, TimeoutError):
+            return UpstreamTimedOut(provider_id, "The model server did not answer in time.")
+        if isinstance(fault, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
+            return UpstreamDisconnected(provider_id, "The model server closed the connection before its answer was complete.")
+        return UpstreamGarbled(provider_id, "The model server's answer is not HTTP as it should be.")
+
+    async def _ask(
+        self, method: str, url: URL, body: bytes | None = None, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> aiohttp.ClientResponse:
+        for retry in itertools.count():
+            try:
+                response = await self._send(method, url, body, headers)
+            except _FAULTS as fault:
+                error = self.translate(fault)
+                delay = delay_before(retry) if _may_be_sent_again(fault) else None
+            else:
+                if 200 <= response.status < 300:
+                    return response
+                error = await self._refusal(response)
+                delay = self._delay_after(response, error, retry)
+            if delay is None or retry >= self._config.max_retries:
+                raise error
+            log.debug("provider %s: %s; asking again in %.2f s", self._errors.provider_id, error, delay)
+            await asyncio.sleep(delay)
+        raise AssertionError("unreachable")
+
+    async def _send(
+        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        if self._session is None or self._session.closed:
+            raise ShuttingDown
+        # aiohttp warns of bytes beyond this size, and sends a file piece by piece
+        data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
+        async with asyncio.timeout(self._config.timeouts.first_byte_seconds):
+            return await self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
+        body = b""
+        try:
+            with suppress(*_FAULTS):
+                async with asyncio.timeout(REFUSAL_SECONDS):
+                    body = await response.read()
+        finally:
+            response.close()
+        if response.status < 400:
+            return UpstreamGarbled(
+                self._errors.provider_id,
+                f"The model server answered with status {response.status}, a redirect perhaps: check its base_url.",
+            )
+        return self._errors.refusal(response.status, body, response.headers.get("Retry-After"))
+
+    @staticmethod
+    def _delay_after(response: aiohttp.ClientResponse, error: UpstreamError, retry: int) -> float | None:
+        exhausted = isinstance(error, UpstreamRateLimited) and error.code == INSUFFICIENT_QUOTA
+        if exhausted or not is_repeatable(response.status):
+            return None
+        return delay_before(retry, response.headers.get("Retry-After"))
+
+    def _headers(self) -> dict[str, str]:
+        headers = {
+            "User-Agent": f"llama-conversations/{version('llama-conversations')}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # tokens come in small pieces: compressing them costs both sides time
+        }
+        if self._config.api_key is not None:
+            headers["Authorization"] = f"Bearer {self._config.api_key.get_secret_value()}"
+        given = {name: value.get_secret_value() for name, value in self._config.headers.items()}
+        replaced = {name.lower() for name in given}
+        return {name: value for name, value in headers.items() if name.lower() not in replaced} | given
+
+    def _address(self, path: str) -> URL:
+        return self._base.joinpath(*path.split("/")).with_query(self._query)
+
+
+def _may_be_sent_again(fault: aiohttp.ClientError | TimeoutError) -> bool:
+    """A model server that could not be reached, or hung up without a word, may do better; one that works too long won't."""
+    if isinstance(fault, aiohttp.ClientSSLError):
+        return False
+    return isinstance(fault, aiohttp.ClientConnectionError) and not isinstance(fault, aiohttp.SocketTimeoutError)

@@ -1,0 +1,1 @@
+"""Real processes for tests: the server as its users start it."""

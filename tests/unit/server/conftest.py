@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import httpx2
+import pytest
+from starlette.types import ASGIApp
+
+from llama_conversations.config.run_config import LimitsConfig, ServerConfig
+from llama_conversations.server.app import build_app
+from llama_conversations.server.serve import serve
+from unit.server.toy import Toybox, Toys
+
+MAX_BODY_BYTES = 1000
+PING_SECONDS = 0.05
+
+
+@pytest.fixture
+async def toybox() -> Toybox:
+    return Toybox()
+
+
+@pytest.fixture
+def settings() -> ServerConfig:
+    return ServerConfig(limits=LimitsConfig(max_body_bytes=MAX_BODY_BYTES))
+
+
+@pytest.fixture
+def app(toybox: Toybox, settings: ServerConfig) -> ASGIApp:
+    return build_app([(Toys, toybox)], settings, ping_seconds=PING_SECONDS)
+
+
+Serving = Callable[[ASGIApp], AbstractAsyncContextManager[int]]
+
+
+@asynccontextmanager
+async def _serving(app: ASGIApp) -> AsyncIterator[int]:
+    started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(
+        serve(app, host="127.0.0.1", port=0, shutdown_timeout=1, on_started=started.set_result)
+    )
+    await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+    try:
+        yield await started
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+@pytest.fixture
+def serving() -> Serving:
+    """Serve an app on a free port of a real server."""
+    return _serving
+
+
+@pytest.fixture
+async def port(app: ASGIApp, serving: Serving) -> AsyncIterator[int]:
+    """The port on which the toys are served."""
+    async with serving(app) as port:
+        yield port
+
+
+@pytest.fixture
+async def client(port: int) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
