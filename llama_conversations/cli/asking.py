@@ -23,5 +23,11 @@ def ask_for_models(url: str, seconds: float) -> ModelList:
         with urllib.request.urlopen(address, timeout=seconds) as answer:  # noqa: S310 the scheme was checked
             return ModelList.model_validate_json(answer.read())
     except (OSError, ValueError) as error:
-        reason = "it is not one of ours" if isinstance(error, ValidationError) else getattr(error, "reason", error)
-        raise NoAnswer(f"{address} does not answer as it should: {reason}.") from error
+        raise NoAnswer(f"{address} does not answer as it should: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "it is no list of models of a server like this one"
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rich.console import Console
+from rich.markup import escape
 
 from llama_conversations.cli.welcome import show_welcome
 from llama_conversations.config import LoadedConfig
@@ -46,7 +47,7 @@ def run_stack(source: str, environ: Mapping[str, str], providers: str | None, li
 async def _serve(stack: Stack) -> None:
     settings = stack.loaded.config.server
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Opening [bold]{stack.loaded.config.distro_name}[/] …")
+    console.print(f"Opening [bold]{escape(stack.loaded.config.distro_name)}[/] …")
     async with stack:
         await serve(
             asgi_app(stack),

@@ -39,9 +39,11 @@ def base_url(host: str, port: int) -> str:
 def provider_lines(stack: Stack) -> Iterator[str]:
     """A line for every provider that is on, with its models, and for every one that is not, with the reason."""
     names = stack.model_names()
+    refresh = stack.loaded.config.model_refresh_seconds
     for provider in stack.providers:
         models = names.get(provider.provider_id, ())
-        yield f"Provider  [bold]{provider.provider_id}[/] ({provider.provider_type}): {escape(_some(models))}"
+        found = _some(models) if models else f"no models found; asked again every {refresh:g} seconds"
+        yield f"Provider  [bold]{provider.provider_id}[/] ({provider.provider_type}): {escape(found)}"
     for skipped in stack.loaded.skipped_providers:
         name = skipped.provider_id or skipped.provider_type
         yield f"[dim]skipped[/]   [dim]{escape(name)} ({skipped.provider_type}): {escape(skipped.reason)}[/]"
@@ -50,8 +52,6 @@ def provider_lines(stack: Stack) -> Iterator[str]:
 
 
 def _some(models: Sequence[str]) -> str:
-    if not models:
-        return "no models found yet; it is asked again and again"
     more = f" and {len(models) - MODELS_SHOWN} more" if len(models) > MODELS_SHOWN else ""
     return f"{', '.join(models[:MODELS_SHOWN])}{more}"
 
@@ -65,7 +65,7 @@ def model_for_example(names: Mapping[str, Sequence[str]]) -> str | None:
 def example(url: str, model: str | None) -> Sequence[str]:
     """Python that works when it is pasted, given the ``openai`` package."""
     if model is None:
-        return ["No model is served yet: set OPENAI_API_KEY, OLLAMA_URL or VLLM_URL, or see 'stack list models'."]
+        return ["No model is served yet. 'stack list models' tells which there are, once there are some."]
     return [
         "from openai import OpenAI",
         f'client = OpenAI(base_url="{url}", api_key="none")',

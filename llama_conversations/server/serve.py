@@ -149,9 +149,9 @@ class _Server(uvicorn.Server):
 
     async def close(self) -> None:
         """End what is left, which after an orderly end is nothing."""
-        self._listener.close()
         for server in self.servers if self.started else ():
             server.close()
+        self._listener.close()
         for connection in tuple(self.server_state.connections):
             connection.shutdown()
         if tasks := self._cancel_requests():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import httpx2
 import pytest
@@ -48,7 +48,8 @@ async def _serving(app: ASGIApp) -> AsyncIterator[int]:
         yield await started
     finally:
         task.cancel()
-        await asyncio.wait((task,))
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @pytest.fixture

@@ -28,6 +28,12 @@ class Note(RequestModel):
     metadata: Metadata | None = None
 
 
+class Wish(RequestModel):
+    """A body that may be absent."""
+
+    text: str | None = None
+
+
 class Toys(Protocol):
     """Toys of ``every`` kind."""
 
@@ -51,7 +57,7 @@ class Toys(Protocol):
 
     @webmethod(route="/toys", method="POST")
     @abstractmethod
-    async def create_toy(self, request: Note | None = None) -> Json[Echo]:
+    async def create_toy(self, request: Wish | None = None) -> Json[Echo]:
         """Create a toy."""
         ...
 
@@ -123,7 +129,7 @@ class Toybox:
     async def list_toys(self, *, limit=0, order="", after="", deep=False, include=(), metadata=None) -> Json[Echo]:
         return self._echo(limit=limit, order=order, after=after, deep=deep, include=include, metadata=metadata)
 
-    async def create_toy(self, request: Note | None = None) -> Json[Echo]:
+    async def create_toy(self, request: Wish | None = None) -> Json[Echo]:
         return self._echo(text=request.text if request else None)
 
     async def best_toy(self, *, since: int) -> Json[Echo]:

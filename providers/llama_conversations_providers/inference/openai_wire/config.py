@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit, urlunsplit
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, SecretStr, field_validator
 
 from llama_conversations.stack.provider_spec import ProviderConfig
+
+_HEADER_NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")  # RFC 9110, 5.6.2
+_NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -75,6 +79,17 @@ class RemoteConfig(ProviderConfig):
     max_retries: NonNegativeInt = 2
     models: Annotated[list[str], BeforeValidator(_split_commas)] | None = None
     discover_models: bool = True
+
+    @field_validator("api_key", "headers")
+    @classmethod
+    def _check_fit_for_headers(cls, value: SecretStr | dict[str, SecretStr] | None) -> object:
+        headers = value if isinstance(value, dict) else {"Authorization": value}
+        for name, text in headers.items():
+            if not _HEADER_NAME.match(name):
+                raise ValueError(f"{name!r} is no header name")
+            if text is not None and _NOT_IN_HEADERS.search(text.get_secret_value()):
+                raise ValueError("must hold no line ends or control characters")
+        return value
 
     @field_validator("base_url")
     @classmethod

@@ -147,7 +147,7 @@ class ErrorWriter:
             complaint = None
         return self.of_status(status, complaint or Complaint(), retry_after)
 
-    def in_stream(self, complaint: Complaint) -> UpstreamError:
+    def in_answer(self, complaint: Complaint) -> UpstreamError:
         """The error for a complaint that came in an answer of status 200."""
         return self.of_status(complaint.status or 500, complaint, None)
 

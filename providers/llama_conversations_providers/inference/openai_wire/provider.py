@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from llama_conversations.apis.inference import Inference, ProviderModel
-from llama_conversations.errors import UpstreamDisconnected, UpstreamError, UpstreamGarbled
+from llama_conversations.errors import UpstreamError, UpstreamGarbled
 from llama_conversations.log import get_logger
 from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations.wire.catalog import Health
+from llama_conversations_providers.inference.openai_wire.chunks import ChunkReader
 from llama_conversations_providers.inference.openai_wire.config import RemoteConfig
 from llama_conversations_providers.inference.openai_wire.connection import tls_context
-from llama_conversations_providers.inference.openai_wire.errors import (
-    ErrorWriter,
-    read_complaint,
-    read_complaint_in_chunk,
-)
+from llama_conversations_providers.inference.openai_wire.errors import ErrorWriter, read_complaint
 from llama_conversations_providers.inference.openai_wire.models import NotAModelList, choose, read_models
-from llama_conversations_providers.inference.openai_wire.sse import EventParser, EventTooLong
 from llama_conversations_providers.inference.openai_wire.transport import Transport
 
 log = get_logger(__name__)
 
 HEALTH_SECONDS = 5.0
 
-_DONE = b"[DONE]"
-_LAST_CHUNKS = 4
-"""How far back a ``finish_reason`` is looked for when a stream ends without ``[DONE]``: usage and timings may follow it."""
+_SHORTEST_SECRET = 8
+"""Placeholders such as ``EMPTY`` or ``ollama`` are no secrets, and would be struck out of innocent words."""
 
 
 def create(context: ProviderContext) -> OpenAIInference:
@@ -88,18 +83,41 @@ class OpenAIInference(Inference):
         if isinstance(found, dict) and isinstance(found.get("choices"), list):
             return answer
         complaint = read_complaint(found)
-        raise self._garbled("a chat completion") if complaint is None else self._errors.in_stream(complaint)
+        raise self._garbled("a chat completion") if complaint is None else self._errors.in_answer(complaint)
 
     async def stream_chat_completion(self, body: bytes) -> AsyncGenerator[bytes, None]:
-        """The chunks of a chat completion; each begins and ends as a JSON object does, but is not parsed."""
+        """The chunks of a chat completion, not parsed: each begins and ends as a JSON object does."""
         response = await self._transport.post_chat(body, "text/event-stream")
         try:
             await self._check_is_stream(response)
-            last: deque[bytes] = deque(maxlen=_LAST_CHUNKS)
-            async for chunk in self._chunks(response):
-                last.append(chunk)
-                yield chunk
-            if not response.content.at_eof():
-                await self._transport.drain(response)
+            chunks = ChunkReader(self._errors)
+            seconds = self._config.timeouts.first_byte_seconds
+            while not chunks.done:
+                data = await self._transport.read(response, seconds)
+                for chunk in chunks.feed(data) if data else chunks.end():
+                    yield chunk
+                seconds = self._config.timeouts.idle_seconds
+            await self._transport.drain(response)
         finally:
-            response.close()
+            response.close()  # before the stream's end this drops the connection, and the model server stops working
+
+    async def _check_is_stream(self, response: aiohttp.ClientResponse) -> None:
+        if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
+            return
+        answer = await self._transport.read_all(response)
+        try:
+            complaint = read_complaint(orjson.loads(answer))
+        except orjson.JSONDecodeError:
+            complaint = None
+        raise self._garbled("an event stream") if complaint is None else self._errors.in_answer(complaint)
+
+    def _garbled(self, expected: str) -> UpstreamGarbled:
+        return UpstreamGarbled(self._errors.provider_id, f"The model server's answer is not {expected}.")
+
+
+def _secrets(config: RemoteConfig) -> list[str]:
+    """What must not reach a caller in a model server's own words, longest first, so that no half of one is left."""
+    values = [config.api_key, *config.headers.values()]
+    texts = {value.get_secret_value() for value in values if value is not None}
+    texts.add(urlsplit(config.base_url).netloc)
+    return sorted((text for text in texts if len(text) >= _SHORTEST_SECRET), key=len, reverse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -134,7 +133,7 @@ class Transport:
             return UpstreamUnreachable(provider_id, "The model server's name could not be resolved.")
         if isinstance(fault, aiohttp.ClientSSLError):
             return UpstreamUnreachable(provider_id, "No trusted TLS connection to the model server could be made.")
-        if isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        if isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError):
             return UpstreamUnreachable(provider_id, "The model server could not be reached.")
         if isinstance(fault, TimeoutError):
             return UpstreamTimedOut(provider_id, "The model server did not answer in time.")
@@ -145,7 +144,8 @@ class Transport:
     async def _ask(
         self, method: str, url: URL, body: bytes | None = None, headers: Mapping[str, str] = _NO_HEADERS
     ) -> aiohttp.ClientResponse:
-        for retry in itertools.count():
+        retry = 0
+        while True:
             try:
                 response = await self._send(method, url, body, headers)
             except _FAULTS as fault:
@@ -160,7 +160,7 @@ class Transport:
                 raise error
             log.debug("provider %s: %s; asking again in %.2f s", self._errors.provider_id, error, delay)
             await asyncio.sleep(delay)
-        raise AssertionError("unreachable")
+            retry += 1
 
     async def _send(
         self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str]

