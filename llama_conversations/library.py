@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from openai import AsyncOpenAI
 from starlette.types import ASGIApp
 
 from llama_conversations.server.app import build_app
-from llama_conversations.server.in_process import in_process_client
 from llama_conversations.stack.loading import ConfigSource
 from llama_conversations.stack.stack import Stack
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 __all__ = ["asgi_app", "client_for", "open_client"]
 
@@ -27,6 +29,9 @@ def asgi_app(stack: Stack) -> ASGIApp:
 
 def client_for(stack: Stack) -> AsyncOpenAI:
     """An OpenAI client that calls an open stack directly. Close it (``async with``) before the stack."""
+    # Imports the openai package, which takes as long as all the rest; a server does without it.
+    from llama_conversations.server.in_process import in_process_client
+
     return in_process_client(asgi_app(stack))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 
@@ -22,7 +23,7 @@ def ask_for_models(url: str, seconds: float) -> ModelList:
     try:
         with urllib.request.urlopen(address, timeout=seconds) as answer:  # noqa: S310 the scheme was checked
             return ModelList.model_validate_json(answer.read())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise NoAnswer(f"{address} does not answer as it should: {_reason(error)}.") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -69,5 +70,5 @@ def example(url: str, model: str | None) -> Sequence[str]:
     return [
         "from openai import OpenAI",
         f'client = OpenAI(base_url="{url}", api_key="none")',
-        f'print(client.responses.create(model="{model}", input="Say hello.").output_text)',
+        f'print(client.responses.create(model={json.dumps(model)}, input="Say hello.").output_text)',
     ]

@@ -113,7 +113,7 @@ def _described(routes: Sequence[Route]) -> Iterator[tuple[Key, JsonSchemaMode, T
 
 
 class _Schemas(GenerateJsonSchema):
-    """Without what is no concern of a client: titles made from names, the tags that tell a union's members apart."""
+    """Without titles made from names, which tell nothing that the names do not."""
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  # pydantic's signature
         return False
@@ -121,7 +121,6 @@ class _Schemas(GenerateJsonSchema):
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         """Members of our unions may overlap (a value of one may fit another), which ``oneOf`` would forbid."""
         described = super().tagged_union_schema(schema)
-        described.pop("discriminator", None)
         if "oneOf" in described:
             described["anyOf"] = described.pop("oneOf")
         return described

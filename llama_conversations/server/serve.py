@@ -21,6 +21,8 @@ __all__ = ["CannotListen", "new_event_loop", "serve"]
 
 log = get_logger(__name__)
 
+MAX_PORT = 65535
+
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
@@ -92,6 +94,8 @@ def _config(app: ASGIApp, shutdown_timeout: float) -> uvicorn.Config:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= MAX_PORT:
+        raise CannotListen(host, port, f"a port is a number from 0 to {MAX_PORT}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import PackageNotFoundError, distribution
 
-from llama_conversations.config.findings import Finding, KeyPath, config_error, unknown_name
+from llama_conversations.config.findings import Finding, KeyPath, config_error
 from llama_conversations.config.loader import LoadedConfig
 from llama_conversations.config.run_config import ProviderEntry
 from llama_conversations.config.settings import parse_settings
@@ -56,7 +57,7 @@ def resolve_provider(
     spec = specs.get((api, entry.provider_type))
     if spec is None:
         known = [provider_type for of, provider_type in specs if of == api]
-        return None, [Finding((*path, "provider_type"), unknown_name("provider type", entry.provider_type, known))]
+        return None, [Finding((*path, "provider_type"), _unknown_type(entry.provider_type, known))]
     config, findings = parse_settings(spec.config_class, entry.config, (*path, "config"))
     findings = [*findings, *_missing_packages(spec, path)]
     return (ResolvedProvider(api, entry.provider_id, spec, config, path) if config else None), findings
@@ -72,6 +73,14 @@ def order_by_dependency(providers: Sequence[ResolvedProvider]) -> Sequence[Resol
         needs[provider.api].update(api for api in provider.spec.api_dependencies if api in needs)
     apis = list(TopologicalSorter(needs).static_order())
     return sorted(providers, key=lambda provider: apis.index(provider.api))
+
+
+def _unknown_type(provider_type: str, known: Sequence[str]) -> str:
+    """Names what is near, whether or not ``inline`` and ``remote`` were mixed up, and what there is."""
+    names = {kind.partition("::")[2]: kind for kind in known}
+    near = get_close_matches(provider_type.partition("::")[2], names, n=1)
+    hint = f"did you mean '{names[near[0]]}'? " if near else ""
+    return f"unknown provider type '{provider_type}'; {hint}installed: {', '.join(sorted(known)) or 'none'}"
 
 
 def _missing_packages(spec: ProviderSpec, path: KeyPath) -> Iterable[Finding]:

@@ -146,7 +146,11 @@ class Stack:
         dependencies = {api: available[api] for api in resolved.spec.api_dependencies}
         context = ProviderContext(resolved.provider_id, resolved.config, dependencies)
         provider = make_provider(resolved, context, self.loaded.source)
-        await provider.initialize()
+        try:
+            await provider.initialize()
+        except Exception as error:
+            error.add_note(f"while provider '{resolved.provider_id}' ({resolved.spec.provider_type}) was opened")
+            raise
         self._opened.push(f"provider '{resolved.provider_id}'", provider.shutdown)
         if isinstance(provider, Inference):
             self._inference[resolved.provider_id] = provider

@@ -1,4 +1,4 @@
-"""The providers that come with llama-conversations. Importing this package is light: factories are named, not imported."""
+"""The providers that come with llama-conversations. Importing this is light: factories are named, not imported."""
 
 from __future__ import annotations
 

@@ -7,14 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 import httpx2
 import pytest
 from starlette.types import ASGIApp
+from unit.server.toy import MAX_BODY_BYTES, PING_SECONDS, Toybox, Toys
 
 from llama_conversations.config.run_config import LimitsConfig, ServerConfig
 from llama_conversations.server.app import build_app
 from llama_conversations.server.serve import serve
-from unit.server.toy import Toybox, Toys
-
-MAX_BODY_BYTES = 1000
-PING_SECONDS = 0.05
 
 
 @pytest.fixture
@@ -38,9 +35,7 @@ Serving = Callable[[ASGIApp], AbstractAsyncContextManager[int]]
 @asynccontextmanager
 async def _serving(app: ASGIApp) -> AsyncIterator[int]:
     started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(
-        serve(app, host="127.0.0.1", port=0, shutdown_timeout=1, on_started=started.set_result)
-    )
+    task = asyncio.create_task(serve(app, host="127.0.0.1", port=0, shutdown_timeout=1, on_started=started.set_result))
     await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()

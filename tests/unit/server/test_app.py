@@ -3,16 +3,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import httpx2
 import pytest
+from unit.server.toy import MAX_BODY_BYTES, Toybox, Toys
 
 from llama_conversations import errors
 from llama_conversations.config.run_config import CorsConfig, ServerConfig
 from llama_conversations.server.app import build_app
-from unit.server.conftest import MAX_BODY_BYTES
-from unit.server.toy import Toys
+from llama_conversations.wire.answers import EventStream
 
 REQUEST_ID = re.compile(r"^req_[0-9a-f]{32}$")
 ENVELOPE_KEYS = {"message", "type", "param", "code"}
@@ -71,7 +71,9 @@ async def test_a_bad_body_is_refused_with_code_and_param(client, content, code, 
     assert (answer.status_code, error["code"], error["param"]) == (400, code, param)
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/plain", "", "application/x-www-form-urlencoded"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=utf-8", "text/plain", "", "application/x-www-form-urlencoded"]
+)
 async def test_a_json_body_is_read_whatever_it_calls_itself(client, content_type):
     headers = {"content-type": content_type} if content_type else {}
     answer = await client.post("/v1/toys/t/parts/3", content=b'{"text": "a"}', headers=headers)
@@ -115,7 +117,9 @@ async def test_a_chunked_body_is_counted_as_it_comes(client):
 async def test_a_declared_length_is_refused_before_the_body_is_read(port):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for length in (b"1001", b"9" * 18):
-        writer.write(b"POST /v1/toys HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: " + length + b"\r\n\r\n")
+        writer.write(
+            b"POST /v1/toys HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: " + length + b"\r\n\r\n"
+        )
         assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
         writer.close()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -203,6 +207,14 @@ async def test_a_failing_upstream_is_logged_in_one_line(client, toybox, caplog):
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "UpstreamDenied: The model server refuses our key." in record.getMessage()
     assert not record.exc_info
+
+
+async def test_a_stream_from_a_route_that_declares_none_is_a_fault_of_ours(client, toybox, monkeypatch):
+    async def nothing() -> AsyncGenerator[bytes, None]:
+        yield b""
+
+    monkeypatch.setattr(Toybox, "_echo", lambda *_, **__: EventStream(nothing()))
+    assert (await client.get("/v1/toys")).status_code == 500
 
 
 async def test_headers_of_an_error_reach_the_client(client, toybox):

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from unit.server.toy import PING_SECONDS
 
 from llama_conversations import errors
 from llama_conversations.server.sse import MAX_PENDING_BYTES, PING
-from unit.server.conftest import PING_SECONDS
 
 BODY = b'{"text": "x"}'
 POST = b"POST /v1/play HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -186,6 +186,23 @@ async def test_a_client_that_hangs_up_before_the_first_frame_ends_the_generator(
 
 
 async def test_a_client_that_hangs_up_cancels_an_answer_that_may_take_long(port, toybox, caplog):
+    async with connection(port) as (_, writer):
+        writer.write(POST)
+        await toybox.called.wait()
+    await asyncio.wait_for(toybox.cancelled.wait(), 5)
+    assert not caplog.records
+
+
+async def test_work_that_fails_while_it_is_cancelled_disturbs_nobody(port, toybox, monkeypatch, caplog):
+    async def watch() -> None:
+        toybox.called.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            toybox.cancelled.set()
+            raise ValueError("in clean-up")
+
+    monkeypatch.setattr(toybox, "watch", watch)
     async with connection(port) as (_, writer):
         writer.write(POST)
         await toybox.called.wait()

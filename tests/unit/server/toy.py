@@ -11,6 +11,12 @@ from llama_conversations.apis.webmethod import webmethod
 from llama_conversations.wire.answers import EventStream, Json
 from llama_conversations.wire.base import JsonValue, Limit, Metadata, RequestModel, WireModel
 
+MAX_BODY_BYTES = 1000
+"""What the toys' server takes."""
+
+PING_SECONDS = 0.05
+"""Silence after which it sends a ping."""
+
 
 class Echo(WireModel):
     """What the implementation was called with."""

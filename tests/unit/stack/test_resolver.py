@@ -48,15 +48,18 @@ def test_a_provider_gets_its_spec_and_its_own_settings() -> None:
     assert provider.config == Settings(base_url="http://h", timeout=7)
 
 
-def test_an_unknown_type_names_the_nearest_one() -> None:
-    found = problems(loaded(("x", "remote::opena", {})), spec("remote::openai"), spec("remote::ollama"))
-    assert list(found) == ["providers.inference[0].provider_type"]
-    assert "did you mean 'remote::openai'" in found["providers.inference[0].provider_type"]
-
-
-def test_an_unknown_type_that_is_near_nothing_lists_what_there_is() -> None:
-    found = problems(loaded(("x", "remote::zzz", {})), spec("remote::openai"), spec("inline::llama-cpp"))
-    assert "inline::llama-cpp, remote::openai" in found["providers.inference[0].provider_type"]
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("remote::opena", "did you mean 'remote::openai'? "),
+        ("remote::llama-cpp", "did you mean 'inline::llama-cpp'? "),
+        ("remote::zzz", ""),
+    ],
+)
+def test_an_unknown_type_is_told_with_the_nearest_one_and_all_there_are(written: str, hint: str) -> None:
+    found = problems(loaded(("x", written, {})), spec("remote::openai"), spec("inline::llama-cpp"))
+    message = f"unknown provider type '{written}'; {hint}installed: inline::llama-cpp, remote::openai"
+    assert found == {"providers.inference[0].provider_type": message}
 
 
 def test_everything_wrong_with_all_providers_is_told_at_once_at_its_place_in_the_file() -> None:

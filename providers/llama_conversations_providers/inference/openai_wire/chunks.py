@@ -47,7 +47,7 @@ class ChunkReader:
         """
         yield from self._checked(self._events.close())
         if not any(_has_finish_reason(chunk) for chunk in self._last):
-            raise UpstreamDisconnected(self._errors.provider_id, "The model server ended its answer before it was complete.")
+            raise UpstreamDisconnected(self._errors.provider_id, "The model server ended its answer halfway.")
         self.done = True
 
     def _checked(self, payloads: list[bytes]) -> Iterator[bytes]:
@@ -69,7 +69,7 @@ class ChunkReader:
             raise self._errors.in_answer(complaint)
 
     def _garbled(self) -> UpstreamGarbled:
-        return UpstreamGarbled(self._errors.provider_id, "The model server's stream is not one of chat completion chunks.")
+        return UpstreamGarbled(self._errors.provider_id, "The model server's stream is not of chat completion chunks.")
 
 
 def _has_finish_reason(payload: bytes) -> bool:

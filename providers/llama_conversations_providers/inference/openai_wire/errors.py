@@ -97,13 +97,10 @@ def read_complaint_in_chunk(payload: bytes) -> Complaint | None:
 
 def _read_object(error: dict[str, object]) -> Complaint:
     code, kind, param = error.get("code"), error.get("type"), error.get("param")
-    if not isinstance(code, str):
-        own_code = _CODE_OF_TYPE.get(kind) if isinstance(kind, str) else None
-    else:
-        own_code = code
+    better_code = _CODE_OF_TYPE.get(kind) if isinstance(kind, str) else None
     return Complaint(
         message=_text_of(error.get("message")),
-        code=own_code,
+        code=code if isinstance(code, str) else better_code,
         param=param if isinstance(param, str) else None,
         status=_status_of(code) or _status_of(kind),
     )

@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 
 from llama_conversations.apis.inference import Inference, ProviderModel
-from llama_conversations.errors import UpstreamError, UpstreamGarbled
+from llama_conversations.errors import StackError, UpstreamGarbled
 from llama_conversations.log import get_logger
 from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations.wire.catalog import Health
@@ -29,7 +29,7 @@ _SHORTEST_SECRET = 8
 
 
 def create(context: ProviderContext) -> OpenAIInference:
-    """The factory of ``remote::openai``, ``remote::vllm`` and ``remote::ollama``. Raises ``ConfigError`` for TLS files."""
+    """The factory of ``remote::openai`` and its variants. Raises ``ConfigError`` for TLS files that cannot be used."""
     if not isinstance(context.config, RemoteConfig):
         raise TypeError(f"expected a RemoteConfig, got {type(context.config).__name__}")
     return OpenAIInference(context.provider_id, context.config)
@@ -55,8 +55,8 @@ class OpenAIInference(Inference):
         """Whether ``/models`` answers within five seconds."""
         try:
             await self._transport.probe(HEALTH_SECONDS)
-        except UpstreamError as error:
-            return Health(status="error", message=error.message)
+        except StackError as error:
+            return Health(status="error", message=str(error))
         except Exception as error:
             log.exception("provider %s: health check failed", self._errors.provider_id)
             return Health(status="error", message=f"the check itself failed: {type(error).__name__}")

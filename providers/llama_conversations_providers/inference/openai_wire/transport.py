@@ -39,6 +39,7 @@ DRAIN_SECONDS = 0.05
 
 _LARGE_BODY = 1024 * 1024
 _FAULTS = (aiohttp.ClientError, TimeoutError)
+_UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -133,12 +134,12 @@ class Transport:
             return UpstreamUnreachable(provider_id, "The model server's name could not be resolved.")
         if isinstance(fault, aiohttp.ClientSSLError):
             return UpstreamUnreachable(provider_id, "No trusted TLS connection to the model server could be made.")
-        if isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError):
+        if isinstance(fault, _UNREACHABLE):
             return UpstreamUnreachable(provider_id, "The model server could not be reached.")
         if isinstance(fault, TimeoutError):
             return UpstreamTimedOut(provider_id, "The model server did not answer in time.")
         if isinstance(fault, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
-            return UpstreamDisconnected(provider_id, "The model server closed the connection before its answer was complete.")
+            return UpstreamDisconnected(provider_id, "The model server closed the connection in mid-answer.")
         return UpstreamGarbled(provider_id, "The model server's answer is not HTTP as it should be.")
 
     async def _ask(
@@ -150,12 +151,12 @@ class Transport:
                 response = await self._send(method, url, body, headers)
             except _FAULTS as fault:
                 error = self.translate(fault)
-                delay = delay_before(retry) if _may_be_sent_again(fault) else None
+                delay = _delay_after_fault(fault, retry)
             else:
                 if 200 <= response.status < 300:
                     return response
                 error = await self._refusal(response)
-                delay = self._delay_after(response, error, retry)
+                delay = _delay_after_refusal(response, error, retry)
             if delay is None or retry >= self._config.max_retries:
                 raise error
             log.debug("provider %s: %s; asking again in %.2f s", self._errors.provider_id, error, delay)
@@ -187,13 +188,6 @@ class Transport:
             )
         return self._errors.refusal(response.status, body, response.headers.get("Retry-After"))
 
-    @staticmethod
-    def _delay_after(response: aiohttp.ClientResponse, error: UpstreamError, retry: int) -> float | None:
-        exhausted = isinstance(error, UpstreamRateLimited) and error.code == INSUFFICIENT_QUOTA
-        if exhausted or not is_repeatable(response.status):
-            return None
-        return delay_before(retry, response.headers.get("Retry-After"))
-
     def _headers(self) -> dict[str, str]:
         headers = {
             "User-Agent": f"llama-conversations/{version('llama-conversations')}",
@@ -210,8 +204,16 @@ class Transport:
         return self._base.joinpath(*path.split("/")).with_query(self._query)
 
 
-def _may_be_sent_again(fault: aiohttp.ClientError | TimeoutError) -> bool:
-    """A model server that could not be reached, or hung up without a word, may do better; one that works too long won't."""
-    if isinstance(fault, aiohttp.ClientSSLError):
-        return False
-    return isinstance(fault, aiohttp.ClientConnectionError) and not isinstance(fault, aiohttp.SocketTimeoutError)
+def _delay_after_refusal(response: aiohttp.ClientResponse, error: UpstreamError, retry: int) -> float | None:
+    exhausted = isinstance(error, UpstreamRateLimited) and error.code == INSUFFICIENT_QUOTA
+    if exhausted or not is_repeatable(response.status):
+        return None
+    return delay_before(retry, response.headers.get("Retry-After"))
+
+
+def _delay_after_fault(fault: aiohttp.ClientError | TimeoutError, retry: int) -> float | None:
+    if isinstance(fault, aiohttp.ClientSSLError) or not isinstance(fault, aiohttp.ClientConnectionError):
+        return None  # the same again would bring the same, or take as long again
+    hung_up = not isinstance(fault, _UNREACHABLE)
+    # mostly an idle connection that the server was just closing: a new one needs no pause
+    return 0.0 if hung_up and retry == 0 else delay_before(retry)

@@ -14,7 +14,7 @@ class EchoConfig(ProviderConfig):
     """
 
     greeting: str
-    models: list[str] = ["parrot"]
+    models: tuple[str, ...] = ("parrot",)
 
     @classmethod
     def sample_run_config(cls) -> dict[str, object]:

@@ -1,0 +1,131 @@
+"""What the contract tests share: one real server per worker process, and clients that talk to it over HTTP.
+
+Everything that is tested here runs once for every database of ``DATABASES``.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import httpx2
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+pytest.register_assert_rewrite("harness.answers", "harness.connection", "harness.conversations")
+
+from harness.server import StackServer, scripted_config
+
+Backend = Mapping[str, object]
+"""A backend's settings, as they stand under ``storage.backends`` in a run.yaml."""
+
+
+def sqlite(directory: Path) -> Backend:
+    """An embedded database in a directory."""
+    return {"type": "sql_sqlite", "path": str(directory / "state.db")}
+
+
+DATABASES: Mapping[str, Callable[[Path], Backend]] = {"sqlite": sqlite}
+"""By name: from a directory to the settings of a database that is the same for the same directory."""
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def database(request: pytest.FixtureRequest) -> Callable[[Path], Backend]:
+    """The kind of database that the server keeps everything in."""
+    return DATABASES[request.param]
+
+
+@pytest.fixture(scope="session")
+def nobody_url() -> Iterator[str]:
+    """A base URL that refuses connections: its port is taken, and nobody listens there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+
+
+@pytest.fixture(scope="session")
+def server(
+    database: Callable[[Path], Backend], nobody_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StackServer]:
+    """The server that all tests of a worker share; whatever they send, no fault of its own may show in its log."""
+    directory = tmp_path_factory.mktemp("server")
+    storage = {"backends": {"default": database(directory)}}
+    server = StackServer(directory, scripted_config(directory, nobody_url, storage=storage)).start()
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.close()
+    assert "Traceback" not in server.log, server.log
+
+
+class NewServer(Protocol):
+    """Makes servers for one test."""
+
+    def __call__(
+        self, directory: Path | None = None, *, environ: Mapping[str, str] | None = None, **sections: object
+    ) -> StackServer:
+        """A server that is not started yet.
+
+        Args:
+            directory: Where its data lies; a new one unless given. Servers of one directory share one database.
+            environ: Variables beside this process's own.
+            sections: Top-level sections of its run.yaml, instead of the usual ones.
+        """
+        ...
+
+
+@pytest.fixture
+def new_server(database: Callable[[Path], Backend], nobody_url: str, tmp_path: Path) -> Iterator[NewServer]:
+    """For tests that stop, kill or configure a server. What they leave running is stopped."""
+    servers: list[StackServer] = []
+
+    def make(
+        directory: Path | None = None, *, environ: Mapping[str, str] | None = None, **sections: object
+    ) -> StackServer:
+        place = directory or tmp_path / f"server{len(servers)}"
+        place.mkdir(exist_ok=True, parents=True)
+        sections = {"storage": {"backends": {"default": database(place)}}, **sections}
+        servers.append(StackServer(place, scripted_config(place, nobody_url, **sections), environ))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def http(server: StackServer) -> Iterator[httpx2.Client]:
+    """Plain HTTP; paths are below ``/v1``."""
+    with server.http() as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+def client(server: StackServer) -> Iterator[OpenAI]:
+    """The official client."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def strict_client(server: StackServer) -> Iterator[OpenAI]:
+    """The official client, refusing every answer that does not fit its types."""
+    with server.client(_strict_response_validation=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(server: StackServer) -> AsyncIterator[AsyncOpenAI]:
+    """The official asynchronous client."""
+    async with server.async_client() as client:
+        yield client
+
+
+@pytest.fixture
+async def strict_async_client(server: StackServer) -> AsyncIterator[AsyncOpenAI]:
+    """The official asynchronous client, refusing every answer that does not fit its types."""
+    async with server.async_client(_strict_response_validation=True) as client:
+        yield client
