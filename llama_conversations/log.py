@@ -15,3 +15,4 @@ def get_logger(name: str) -> logging.Logger:
 def configure_logging(level: str) -> None:
     """Send the log to standard error, at ``level`` (``debug``, ``info``, ``warning``, ``error``)."""
     logging.basicConfig(level=level.upper(), format=FORMAT, force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plug-in that it sets up

@@ -50,7 +50,11 @@ class ModelDiscovery:
 
     async def start(self) -> None:
         """Run a first round, waiting for it no longer than ``patience``, then one every ``refresh`` seconds."""
-        await self.refresh(self._timing.patience)
+        try:
+            await self.refresh(self._timing.patience)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
         self._rounds = asyncio.create_task(self._run(), name="model-refresh")
 
     async def close(self) -> None:

@@ -8,13 +8,14 @@ from enum import Enum, auto
 
 import orjson
 
-from llama_conversations.errors import StackError, UpstreamRateLimited, UpstreamRejected
+from llama_conversations.errors import StackError, UpstreamRejected
 from llama_conversations.log import get_logger
 from llama_conversations.services.items import masked
 from llama_conversations.services.responses.chat_deltas import Delta, read_chunk, read_completion
 from llama_conversations.services.responses.chat_messages import chat_messages
 from llama_conversations.services.responses.chat_request import chat_request
 from llama_conversations.services.responses.context import ContextReader, read_items
+from llama_conversations.services.responses.failures import failure_of
 from llama_conversations.services.responses.output import Output
 from llama_conversations.services.responses.snapshot import IN_PROGRESS, Outcome, response_body, response_head
 from llama_conversations.services.responses.tasks import uninterrupted
@@ -26,7 +27,6 @@ from llama_conversations.wire.responses import IncompleteDetails, ResponseError
 
 logger = get_logger(__name__)
 
-_INTERNAL = ResponseError(code="server_error", message="The server had an error while processing your request.")
 _STOPPED = ResponseError(code="server_error", message="The turn was stopped before the model had finished.")
 
 
@@ -104,7 +104,7 @@ class RunningTurn:
             if not isinstance(error, StackError):
                 logger.exception("turn %s failed", self.turn.response_id)
             self.error = error
-            outcome = await self._fail(response_error(error))
+            outcome = await self._fail(_response_error(error))
             yield _error_event(error)
         yield ResponseEvent(f"response.{outcome.status}", self.body)
 
@@ -178,21 +178,14 @@ class RunningTurn:
         )
 
 
-def response_error(error: Exception) -> ResponseError:
-    """The error of a failed response (OpenAI API reference, ``ResponseErrorCode``): facts only, nothing internal."""
-    if isinstance(error, UpstreamRateLimited):
-        return ResponseError(code=error.code, message=error.message)
-    if isinstance(error, UpstreamRejected):
-        return ResponseError(code="invalid_prompt", message=error.message)
-    if isinstance(error, StackError):
-        return ResponseError(code="server_error", message=str(error))
-    return _INTERNAL
+def _response_error(error: Exception) -> ResponseError:
+    code, message = failure_of(error)
+    return ResponseError(code=code, message=message)
 
 
 def _error_event(error: Exception) -> ErrorEvent:
-    shown = response_error(error)
-    param = error.param if isinstance(error, UpstreamRejected) else None
-    return ErrorEvent(code=shown.code, message=shown.message, param=param)
+    code, message = failure_of(error)
+    return ErrorEvent(code=code, message=message, param=error.param if isinstance(error, UpstreamRejected) else None)
 
 
 def _outcome(output: Output) -> Outcome:

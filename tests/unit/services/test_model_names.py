@@ -67,6 +67,11 @@ def test_a_qualified_name_wins_over_a_bare_one_that_looks_like_it() -> None:
     assert listed(names) == ["llama", "vllm/meta/llama"]
 
 
+def test_a_model_whose_every_name_was_taken_by_an_alias_is_not_listed() -> None:
+    aliases = [ModelAlias("qwen", "openai", "gpt"), ModelAlias("vllm/qwen", "openai", "gpt")]
+    assert listed(names_of(*aliases, openai=["gpt"], vllm=["qwen"])) == ["gpt", "qwen", "vllm/qwen"]
+
+
 @pytest.mark.parametrize("name", ["", "openai/", "openai", "gpt-4.1 ", "GPT-4.1"])
 def test_no_other_name_is_known(name: str) -> None:
     names = names_of(openai=["gpt-4.1"])

@@ -227,9 +227,24 @@ async def test_a_request_for_an_unknown_model_does_not_wait_for_a_silent_provide
             await models.route("a")
 
 
+def listings() -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if "list-models" in task.get_name()]
+
+
 async def test_shutdown_ends_a_listing_that_hangs() -> None:
     provider = StubInference("a")
     provider.gate.clear()
     async with running({"p": provider}, timing=BRIEF):
-        pass
-    assert [task for task in asyncio.all_tasks() if "list-models" in task.get_name()] == []
+        assert len(listings()) == 1
+    assert listings() == []
+
+
+async def test_a_start_that_is_cancelled_ends_a_listing_that_hangs() -> None:
+    provider = StubInference("a")
+    provider.gate.clear()
+    start = asyncio.create_task(ModelsServiceImpl(MemoryRegistry(), {"p": provider}, (), CALM).initialize())
+    await provider.asked.acquire()
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert listings() == []

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from llama_conversations import errors
-from llama_conversations.server.failures import failure_of
+from llama_conversations.services.responses.failures import failure_of
 
 
 @pytest.mark.parametrize(
