@@ -61,9 +61,7 @@ def name_models(aliases: Sequence[ModelAlias], models: Mapping[str, Sequence[Pro
         name = _qualified(provider_id, model)
         by_name[name] = NamedModel(name, provider_id, model)
     for alias in aliases:
-        by_name[alias.model_id] = NamedModel(
-            alias.model_id, alias.provider_id, _target(alias, models), alias.metadata
-        )
+        by_name[alias.model_id] = NamedModel(alias.model_id, alias.provider_id, _target(alias, models), alias.metadata)
     unresolved = {bare: names for bare, names in ambiguous.items() if bare not in by_name}
     return ModelNames(by_name, unresolved, _listing(aliases, models, by_name))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
-from llama_conversations import __version__
 from llama_conversations.apis.catalog import Models
 from llama_conversations.apis.chat import ChatCompletions
 from llama_conversations.apis.inference import Inference
@@ -72,7 +72,7 @@ def build_services(
         models=models,
         prompts=PromptsServiceImpl(storage.prompts),
         providers=ProvidersServiceImpl(providers),
-        inspect=InspectServiceImpl(_served(inference_types), storage.health, __version__),
+        inspect=InspectServiceImpl(_served(inference_types), storage.health, version("llama-conversations")),
     )
 
 

@@ -1,11 +1,17 @@
-"""SQL expressions that each dialect writes its own way."""
+"""SQL expressions that each dialect writes its own way.
+
+The pieces that are put together here are SQL that SQLAlchemy wrote; values are bound, never pasted in.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement
+from typing import Self
+
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 
 
 class now_ms(FunctionElement[int]):  # noqa: N801  (SQL functions are named as in SQL)
@@ -25,14 +31,24 @@ def _postgresql_now(_element: now_ms, _compiler: SQLCompiler, **_options: object
     return "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint"
 
 
-class json_contains(FunctionElement[bool]):  # noqa: N801
-    """``json_contains(column, pairs)``: the JSON object in ``column`` has every pair of the JSON object ``pairs``."""
+class _Condition(FunctionElement[bool]):
+    """A condition that stands in WHERE as it is written."""
 
     type = Boolean()
     inherit_cache = True
 
+    def self_group(self, against: OperatorType | None = None) -> Self:  # noqa: ARG002
+        """As it is: SQLAlchemy would append ``= 1`` for SQLite, and no index serves ``id IN (…) = 1``."""
+        return self
 
-def _arguments(element: FunctionElement[bool]) -> tuple[ColumnElement[str], ColumnElement[str]]:
+
+class json_contains(_Condition):  # noqa: N801
+    """``json_contains(column, pairs)``: the JSON object in ``column`` has every pair of the JSON object ``pairs``."""
+
+    inherit_cache = True
+
+
+def _arguments(element: _Condition) -> tuple[ColumnElement[str], ColumnElement[str]]:
     column, pairs = element.clauses
     return column, pairs
 
@@ -40,10 +56,8 @@ def _arguments(element: FunctionElement[bool]) -> tuple[ColumnElement[str], Colu
 @compiles(json_contains, "sqlite")
 def _sqlite_json_contains(element: json_contains, compiler: SQLCompiler, **options: object) -> str:
     column, pairs = (compiler.process(argument, **options) for argument in _arguments(element))
-    return (
-        f"NOT EXISTS (SELECT 1 FROM json_each({pairs}) AS wanted WHERE NOT EXISTS (SELECT 1 FROM json_each({column}) "
-        "AS had WHERE had.key = wanted.key AND had.atom = wanted.atom))"
-    )
+    had = f"SELECT 1 FROM json_each({column}) AS had WHERE had.key = wanted.key AND had.atom = wanted.atom"  # noqa: S608
+    return f"NOT EXISTS (SELECT 1 FROM json_each({pairs}) AS wanted WHERE NOT EXISTS ({had}))"  # noqa: S608
 
 
 @compiles(json_contains, "postgresql")
@@ -52,20 +66,40 @@ def _postgresql_json_contains(element: json_contains, compiler: SQLCompiler, **o
     return f"({column})::jsonb @> ({pairs})::jsonb"
 
 
-class in_json_array(FunctionElement[bool]):  # noqa: N801
+class in_json_array(_Condition):  # noqa: N801
     """``in_json_array(column, array)``: ``IN`` over the strings of a JSON array; one statement for any number."""
 
-    type = Boolean()
     inherit_cache = True
 
 
 @compiles(in_json_array, "sqlite")
 def _sqlite_in_json_array(element: in_json_array, compiler: SQLCompiler, **options: object) -> str:
     column, array = (compiler.process(argument, **options) for argument in _arguments(element))
-    return f"{column} IN (SELECT value FROM json_each({array}))"  # noqa: S608  (as above)
+    return f"{column} IN (SELECT value FROM json_each({array}))"  # noqa: S608
 
 
 @compiles(in_json_array, "postgresql")
 def _postgresql_in_json_array(element: in_json_array, compiler: SQLCompiler, **options: object) -> str:
     column, array = (compiler.process(argument, **options) for argument in _arguments(element))
     return f"{column} = ANY (SELECT jsonb_array_elements_text(({array})::jsonb))"
+
+
+class unindexed(FunctionElement[str]):  # noqa: N801
+    """``unindexed(column)``: the column, as something to filter by and not to search by.
+
+    SQLite plans without statistics and takes two equalities for better than a range, however many rows they leave
+    (sqlite.org/optoverview.html, "Disqualifying WHERE Clause Terms").
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(unindexed, "sqlite")
+def _sqlite_unindexed(element: unindexed, compiler: SQLCompiler, **options: object) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
+
+
+@compiles(unindexed, "postgresql")
+def _postgresql_unindexed(element: unindexed, compiler: SQLCompiler, **options: object) -> str:
+    return compiler.process(element.clauses, **options)

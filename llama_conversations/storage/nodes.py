@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -57,8 +58,9 @@ class NodeLocks:
         """Remove files of processes that died long ago; a young file may be one that is just being locked."""
         oldest = time.time() - _LITTER_AGE_SECONDS
         for path in self._directory.glob("node-*.lock"):
-            if path.stat().st_mtime < oldest:
-                self.is_dead(path.stem)
+            with suppress(FileNotFoundError):  # another process may be removing it, too
+                if path.stat().st_mtime < oldest:
+                    self.is_dead(path.stem)
 
     def _path(self, node: str) -> Path:
         return self._directory / f"{node}.lock"

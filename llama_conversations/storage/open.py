@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import AsyncFileLock
 
 from llama_conversations.config.run_config import SqliteBackend, StorageConfig
 from llama_conversations.errors import StorageUnavailable
@@ -71,7 +71,9 @@ async def _open_sqlite(backend: SqliteBackend) -> AsyncIterator[SqliteDatabase]:
         raise StorageUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} or newer is needed.")
     try:
         settings.path.parent.mkdir(parents=True, exist_ok=True)
-        await _upgrade_sqlite(settings)
+        # Several processes, and several stacks of one process, may come here at once.
+        async with AsyncFileLock(_beside(settings.path, ".upgrade.lock")):
+            await _upgrade_sqlite(settings)
         database = SqliteDatabase(settings, NodeLocks(_beside(settings.path, ".nodes")))
     except (sqlite3.Error, OSError) as error:
         raise StorageUnavailable(f"The database {settings.path} cannot be opened: {error}") from error
@@ -86,26 +88,27 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 async def _upgrade_sqlite(settings: SqliteSettings) -> None:
-    """Bring the file's schema to the newest revision; several processes may come here at once."""
+    """Bring the file's schema to the newest revision."""
     if _revision(settings) == HEAD_REVISION:
         return
     # Alembic is slow to import and seldom needed: only when there is something to upgrade.
+    from sqlalchemy import URL
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import create_async_engine
 
     from llama_conversations.storage.migrations.upgrade import upgrade
 
-    engine = create_async_engine(f"sqlite+aiosqlite:///{settings.path}", isolation_level="AUTOCOMMIT")
-    with FileLock(_beside(settings.path, ".upgrade.lock")):
-        try:
-            async with engine.connect() as connection:
-                await connection.exec_driver_sql("BEGIN IMMEDIATE")
-                await connection.run_sync(upgrade, str(settings.path))
-                await connection.exec_driver_sql("COMMIT")
-        except DBAPIError as error:
-            raise StorageUnavailable(f"The database {settings.path} cannot be upgraded: {error.orig}") from error
-        finally:
-            await engine.dispose()
+    url = URL.create("sqlite+aiosqlite", database=str(settings.path))
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", connect_args={"timeout": settings.busy_timeout})
+    try:
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            await connection.run_sync(upgrade, str(settings.path))
+            await connection.exec_driver_sql("COMMIT")
+    except DBAPIError as error:
+        raise StorageUnavailable(f"The database {settings.path} cannot be upgraded: {error.orig}") from error
+    finally:
+        await engine.dispose()
 
 
 def _revision(settings: SqliteSettings) -> str | None:

@@ -14,7 +14,7 @@ from llama_conversations.ids import CONVERSATION_PREFIX, partition_in
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.expressions import in_json_array, json_contains
 from llama_conversations.storage.records import ConversationRecord, ItemRecord, Page, PageQuery, now_us
-from llama_conversations.storage.scopes import owned_by, scope_parameters
+from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.tables import conversation_items as items
 from llama_conversations.storage.tables import conversations
 from llama_conversations.storage.unit_of_work import Row, Run, RunMany, SqlValue, Statement, Unit
@@ -62,18 +62,13 @@ _SELECT_HISTORY = Statement(
     .where(*_THIS, items.c.position < bindparam("position"))
     .order_by(items.c.position)
 )
+_IN_PARTITION = select(conversations.c.id).where(
+    *filtered_by_owner(conversations),
+    conversations.c.id >= bindparam("first"),
+    conversations.c.id < bindparam("end"),
+)
 _SELECT_FROM_PARTITION = Statement(
-    select(*_ITEM_FIELDS)
-    .join(conversations, conversations.c.id == items.c.conversation_id)
-    .where(
-        *owned_by(conversations),
-        conversations.c.id >= bindparam("first"),
-        conversations.c.id < bindparam("end"),
-        items.c.conversation_id >= bindparam("first"),
-        items.c.conversation_id < bindparam("end"),
-        items.c.id == bindparam("item_id"),
-    )
-    .limit(1)
+    select(*_ITEM_FIELDS).where(items.c.conversation_id.in_(_IN_PARTITION), items.c.id == bindparam("item_id")).limit(1)
 )
 
 

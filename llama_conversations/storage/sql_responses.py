@@ -32,7 +32,7 @@ from llama_conversations.storage.records import (
     TurnClaim,
     TurnCommit,
 )
-from llama_conversations.storage.scopes import owned_by, scope_parameters
+from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.sql_conversations import check_distinct, insert_items
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
@@ -137,7 +137,7 @@ _SELECT_CHAIN = Statement(select(*(_chain.c[column.name] for column in _FIELDS))
 
 _SELECT_FROM_PARTITION = Statement(
     select(responses.c.input, responses.c.output).where(
-        *owned_by(responses),
+        *filtered_by_owner(responses),
         responses.c.id >= bindparam("first"),
         responses.c.id < bindparam("end"),
         or_(

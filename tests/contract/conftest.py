@@ -17,6 +17,7 @@ from openai import AsyncOpenAI, OpenAI
 pytest.register_assert_rewrite("harness.answers", "harness.connection", "harness.conversations")
 
 from harness.server import StackServer, scripted_config
+from scripted_model import ScriptedModel
 
 Backend = Mapping[str, object]
 """A backend's settings, as they stand under ``storage.backends`` in a run.yaml."""
@@ -38,6 +39,13 @@ def database(request: pytest.FixtureRequest) -> Callable[[Path], Backend]:
 
 
 @pytest.fixture(scope="session")
+def model() -> Iterator[ScriptedModel]:
+    """The model server behind all servers; the model's name and words of the text choose what it does."""
+    with ScriptedModel() as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
 def nobody_url() -> Iterator[str]:
     """A base URL that refuses connections: its port is taken, and nobody listens there."""
     with socket.socket() as taken:
@@ -47,12 +55,12 @@ def nobody_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def server(
-    database: Callable[[Path], Backend], nobody_url: str, tmp_path_factory: pytest.TempPathFactory
+    database: Callable[[Path], Backend], model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StackServer]:
     """The server that all tests of a worker share; whatever they send, no fault of its own may show in its log."""
     directory = tmp_path_factory.mktemp("server")
     storage = {"backends": {"default": database(directory)}}
-    server = StackServer(directory, scripted_config(directory, nobody_url, storage=storage)).start()
+    server = StackServer(directory, scripted_config(directory, model.base_url, storage=storage)).start()
     try:
         yield server
         server.stop()
@@ -78,7 +86,7 @@ class NewServer(Protocol):
 
 
 @pytest.fixture
-def new_server(database: Callable[[Path], Backend], nobody_url: str, tmp_path: Path) -> Iterator[NewServer]:
+def new_server(database: Callable[[Path], Backend], model: ScriptedModel, tmp_path: Path) -> Iterator[NewServer]:
     """For tests that stop, kill or configure a server. What they leave running is stopped."""
     servers: list[StackServer] = []
 
@@ -88,7 +96,7 @@ def new_server(database: Callable[[Path], Backend], nobody_url: str, tmp_path: P
         place = directory or tmp_path / f"server{len(servers)}"
         place.mkdir(exist_ok=True, parents=True)
         sections = {"storage": {"backends": {"default": database(place)}}, **sections}
-        servers.append(StackServer(place, scripted_config(place, nobody_url, **sections), environ))
+        servers.append(StackServer(place, scripted_config(place, model.base_url, **sections), environ))
         return servers[-1]
 
     yield make

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -51,16 +51,30 @@ class Connection:
         self._http.close()
 
     def send(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a request as it stands (the path is not normalised) and read the whole answer."""
         given = {"content-type": "application/json"} if body is not None else {}
         self._http.request(method, path, body, {**given, **(headers or {})})
-        response = self._http.getresponse()
-        lines = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, lines, response.read())
+        return _read(self._http.getresponse())
+
+    def send_raw(self, request: bytes) -> Answer:
+        """Send bytes, which need not be HTTP at all, and read the whole answer."""
+        self._http.sock.sendall(request)
+        response = http.client.HTTPResponse(self._http.sock)
+        response.begin()
+        return _read(response)
 
     def assert_usable(self) -> None:
         """The connection still serves."""
         answer = self.send("GET", "/v1/health")
         assert (answer.status, json.loads(answer.body)) == (200, {"status": "ok"})
+
+
+def _read(response: http.client.HTTPResponse) -> Answer:
+    lines = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, lines, response.read())

@@ -191,12 +191,9 @@ class Director:
 
     def answer(self, request: ChatRequest) -> Answer:
         if request.model == "scripted":
-            queue = self._scripts.get(tag_in(request.last_user_text))
-            return (
-                queue.pop(0)
-                if queue
-                else _refusal(500, f"nothing is scripted for tag '{tag_in(request.last_user_text)}'")
-            )
+            tag = tag_in(request.last_user_text)
+            queue = self._scripts.get(tag)
+            return queue.pop(0) if queue else _refusal(500, f"Nothing is scripted for tag '{tag}'.")
         if request.model == "flaky":
             self._failures[request.last_user_text] += 1
             if self._failures[request.last_user_text] <= FLAKY_FAILURES:

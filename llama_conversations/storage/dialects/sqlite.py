@@ -14,6 +14,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -58,14 +59,18 @@ def connect(settings: SqliteSettings) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=_CACHED_STATEMENTS,
     )
-    for pragma in (
-        "journal_mode=WAL",
-        f"synchronous={settings.synchronous.upper()}",
-        "foreign_keys=ON",
-        "temp_store=MEMORY",
-        "cache_size=-32768",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={settings.synchronous.upper()}",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-32768",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -139,6 +144,10 @@ def _failure(error: sqlite3.Error) -> Exception:
     if isinstance(error, sqlite3.InterfaceError | sqlite3.ProgrammingError | sqlite3.IntegrityError):
         return error
     logger.error("the database failed: %s", error)
+    return _unavailable(error)
+
+
+def _unavailable(error: Exception) -> StorageUnavailable:
     failure = StorageUnavailable("The database is not available. Nothing was stored.")
     failure.__cause__ = error
     return failure
@@ -166,9 +175,19 @@ class _Worker(threading.Thread):
         while not stopping:
             group, stopping = self._next_group()
             if group:
-                self._work(group)
-                self._loop.call_soon_threadsafe(_answer_all, group)
+                self._work_and_answer(group)
         self._connection.close()
+
+    def _work_and_answer(self, group: Sequence[_Job[object]]) -> None:
+        """Whatever happens: who waits is answered, and the thread goes on."""
+        try:
+            self._work(group)
+        except Exception as error:
+            logger.exception("%s failed", self.name)
+            for job in group:
+                job.error = job.error or _unavailable(error)
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+            self._loop.call_soon_threadsafe(_answer_all, group)
 
     def _next_group(self) -> tuple[list[_Job[object]], bool]:
         """All jobs that wait (at least one: it waits for the first), and whether a stop came behind them."""
@@ -217,7 +236,7 @@ class _Writer(_Worker):
                 self._work_one(job)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._fail(group, _failure(error))
+            self._fail(group, error)
 
     def _work_one(self, job: _Job[object]) -> None:
         self._connection.execute("SAVEPOINT unit")
@@ -235,12 +254,13 @@ class _Writer(_Worker):
             self._connection.execute("ROLLBACK TO unit")
         self._connection.execute("RELEASE unit")
 
-    def _fail(self, group: Sequence[_Job[object]], failure: Exception) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+    def _fail(self, group: Sequence[_Job[object]], error: sqlite3.Error) -> None:
+        logger.error("the database failed: %s", error)
         for job in group:
             job.unit.close()
-            job.error = job.error or failure
+            job.error = job.error or _unavailable(error)
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
 
 class SqliteDatabase:

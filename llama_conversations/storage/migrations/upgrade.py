@@ -17,7 +17,7 @@ from llama_conversations.storage.migrations import HEAD_REVISION
 def alembic_config() -> Config:
     """Alembic's settings: nothing but where the revisions lie."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 

@@ -39,9 +39,7 @@ def newest_conversation(http):
 
 def test_the_answer_lists_the_new_items_in_the_order_of_the_request(http):
     conversation = create(http, [user("before")])
-    answer = ok(
-        http.post(f"/conversations/{conversation}/items", json={"items": [user("a"), user("b"), user("c")]})
-    )
+    answer = ok(http.post(f"/conversations/{conversation}/items", json={"items": [user("a"), user("b"), user("c")]}))
     assert answer.keys() == {"object", "data", "first_id", "last_id", "has_more"}
     assert answer["object"] == "list"
     assert texts_of(answer["data"]) == ["a", "b", "c"]
@@ -126,7 +124,7 @@ def test_an_append_needs_items(http):
 
 
 def test_text_of_a_megabyte_is_kept_whole(http):
-    text = "é\n\"\\\u2028🦙" * 150_000
+    text = 'é\n"\\\u2028🦙' * 150_000
     conversation = create(http, [user(text)])
     assert texts_of(items_of(http, conversation)) == [text]
 
@@ -148,7 +146,11 @@ def test_a_bad_item_anywhere_leaves_nothing_of_its_batch(http, bad, codes, place
     ):
         error = answer.json()["error"]
         assert error["code"] in codes.split("|")
-        assert error["param"] == "item" if error["code"] == "invalid_item" else error["param"].startswith(f"items[{place}]")
+        assert (
+            error["param"] == "item"
+            if error["code"] == "invalid_item"
+            else error["param"].startswith(f"items[{place}]")
+        )
         refused(answer, 400, error["code"], error["param"])
     assert items_of(http, conversation) == before
     assert newest_conversation(http) == newest

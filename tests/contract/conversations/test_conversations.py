@@ -43,7 +43,9 @@ def test_a_body_that_is_no_object_is_refused(http, body):
 
 def test_a_body_is_taken_for_json_whatever_its_content_type_says(http):
     for content_type in ("text/plain", "application/octet-stream", "application/json; charset=latin-1", ""):
-        made = http.post("/conversations", content=b'{"metadata":{"a":"\xc3\xa9"}}', headers={"content-type": content_type})
+        made = http.post(
+            "/conversations", content=b'{"metadata":{"a":"\xc3\xa9"}}', headers={"content-type": content_type}
+        )
         assert ok(made)["metadata"] == {"a": "é"}
 
 

@@ -174,7 +174,9 @@ def test_an_unknown_order_is_refused(http, many, order):
 def test_a_parameter_that_stands_twice_is_refused(http, many):
     conversation, ids = many
     refused(http.get(f"/conversations/{conversation}/items?limit=1&limit=2"), 400, "invalid_type", "limit")
-    refused(http.get(f"/conversations/{conversation}/items?after={ids[0]}&after={ids[1]}"), 400, "invalid_type", "after")
+    refused(
+        http.get(f"/conversations/{conversation}/items?after={ids[0]}&after={ids[1]}"), 400, "invalid_type", "after"
+    )
 
 
 def test_a_query_parameter_that_nobody_knows_is_ignored(http, many):

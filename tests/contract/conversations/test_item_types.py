@@ -214,7 +214,14 @@ def test_every_member_of_include_is_known(http, include):
 
 @pytest.mark.parametrize(
     "query",
-    ["include[]=nope", "include=nope", "include=", "include[]=", f"include[]={IMAGES}&include[]=nope", "include[x]=nope"],
+    [
+        "include[]=nope",
+        "include=nope",
+        "include=",
+        "include[]=",
+        f"include[]={IMAGES}&include[]=nope",
+        "include[x]=nope",
+    ],
 )
 def test_an_unknown_member_of_include_is_refused(http, query):
     conversation = create(http, [message({"type": "input_text", "text": "a"})])
@@ -222,7 +229,9 @@ def test_an_unknown_member_of_include_is_refused(http, query):
     for answer in (http.get(f"{url}?{query}"), http.get(f"{url}/msg_1?{query}")):
         message_ = refused(answer, 400, "invalid_value", "include")
         assert "file_search_call.results" in message_
-    refused(http.post(f"{url}?{query}", json={"items": [{"role": "user", "content": "b"}]}), 400, "invalid_value", "include")
+    refused(
+        http.post(f"{url}?{query}", json={"items": [{"role": "user", "content": "b"}]}), 400, "invalid_value", "include"
+    )
     assert len(items_of(http, conversation)) == 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llama_conversations.apis.inference import Inference, ProviderModel
 from llama_conversations.config import load_run_config
+from llama_conversations.errors import UpstreamUnreachable
 from llama_conversations.stack.provider_spec import ProviderConfig, ProviderContext, ProviderSpec
 from llama_conversations.stack.stack import Stack
 from llama_conversations.wire.catalog import Health
@@ -42,6 +43,7 @@ class RecordingConfig(ProviderConfig):
     fails_to_close: bool = False
     never_closes: bool = False
     waits_with_answer: bool = False
+    lists_no_models: bool = False
 
 
 class RecordingInference(Inference):
@@ -67,6 +69,8 @@ class RecordingInference(Inference):
         return Health(status="ok")
 
     async def list_models(self) -> Sequence[ProviderModel]:
+        if self._config.lists_no_models:
+            raise UpstreamUnreachable(self._name, "no connection could be made")
         return [ProviderModel(f"{self._name}-model")]
 
     async def chat_completion(self, body: bytes) -> bytes:

@@ -184,6 +184,17 @@ async def test_state_outlives_the_stack(tmp_path: Path, journal: Journal) -> Non
         assert kept.parse().metadata == {"k": "v"}
 
 
+async def test_a_model_server_that_is_down_at_start_still_has_the_models_it_had(
+    tmp_path: Path, journal: Journal
+) -> None:
+    async with recording_stack(tmp_path, a={}, b={}):
+        pass
+    async with recording_stack(tmp_path, a={}, b={"lists_no_models": True}) as stack:
+        assert stack.model_names() == {"a": ["a-model"], "b": ["b-model"]}
+    async with recording_stack(tmp_path, a={}) as stack:
+        assert stack.model_names() == {"a": ["a-model"]}
+
+
 async def test_a_stack_without_providers_serves_conversations(tmp_path: Path) -> None:
     async with recording_stack(tmp_path) as stack:
         assert (await stack.get(Conversations).create_conversation()).parse().id

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 
 from llama_conversations.apis.inference import Inference, ProviderModel
-from llama_conversations.errors import StackError, UpstreamGarbled
+from llama_conversations.errors import StackError, UpstreamError, UpstreamGarbled
 from llama_conversations.log import get_logger
 from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations.wire.catalog import Health
@@ -66,7 +65,7 @@ class OpenAIInference(Inference):
         """What ``/models`` names, narrowed to the configured ids; those alone where discovery is off."""
         if not self._config.discover_models:
             return [ProviderModel(id=name) for name in self._config.models or ()]
-        body = await self._transport.get_models()
+        body = await (await self._transport.get_models()).read_all()
         try:
             return choose(read_models(body), self._config.models)
         except NotAModelList as error:
@@ -74,8 +73,7 @@ class OpenAIInference(Inference):
 
     async def chat_completion(self, body: bytes) -> bytes:
         """One chat completion, as the model server wrote it, checked to be a JSON object with ``choices``."""
-        response = await self._transport.post_chat(body, "application/json")
-        answer = await self._transport.read_all(response)
+        answer = await (await self._transport.post_chat(body, "application/json")).read_all()
         try:
             found = orjson.loads(answer)
         except orjson.JSONDecodeError as error:
@@ -87,29 +85,25 @@ class OpenAIInference(Inference):
 
     async def stream_chat_completion(self, body: bytes) -> AsyncGenerator[bytes, None]:
         """The chunks of a chat completion, not parsed: each begins and ends as a JSON object does."""
-        response = await self._transport.post_chat(body, "text/event-stream")
+        answer = await self._transport.post_chat(body, "text/event-stream")
         try:
-            await self._check_is_stream(response)
+            if not answer.is_event_stream:
+                raise self._no_stream(await answer.read_all())
             chunks = ChunkReader(self._errors)
-            seconds = self._config.timeouts.first_byte_seconds
             while not chunks.done:
-                data = await self._transport.read(response, seconds)
+                data = await answer.read()
                 for chunk in chunks.feed(data) if data else chunks.end():
                     yield chunk
-                seconds = self._config.timeouts.idle_seconds
-            await self._transport.drain(response)
+            await answer.drain()
         finally:
-            response.close()  # before the stream's end this drops the connection, and the model server stops working
+            answer.close()  # before the stream's end this drops the connection, and the model server stops working
 
-    async def _check_is_stream(self, response: aiohttp.ClientResponse) -> None:
-        if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
-            return
-        answer = await self._transport.read_all(response)
+    def _no_stream(self, body: bytes) -> UpstreamError:
         try:
-            complaint = read_complaint(orjson.loads(answer))
+            complaint = read_complaint(orjson.loads(body))
         except orjson.JSONDecodeError:
             complaint = None
-        raise self._garbled("an event stream") if complaint is None else self._errors.in_answer(complaint)
+        return self._garbled("an event stream") if complaint is None else self._errors.in_answer(complaint)
 
     def _garbled(self, expected: str) -> UpstreamGarbled:
         return UpstreamGarbled(self._errors.provider_id, f"The model server's answer is not {expected}.")

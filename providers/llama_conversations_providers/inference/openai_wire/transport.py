@@ -13,19 +13,13 @@ from types import MappingProxyType
 import aiohttp
 from yarl import URL
 
-from llama_conversations.errors import (
-    ShuttingDown,
-    UpstreamDisconnected,
-    UpstreamError,
-    UpstreamGarbled,
-    UpstreamRateLimited,
-    UpstreamTimedOut,
-    UpstreamUnreachable,
-)
+from llama_conversations.errors import ShuttingDown, UpstreamError, UpstreamGarbled, UpstreamRateLimited
 from llama_conversations.log import get_logger
+from llama_conversations_providers.inference.openai_wire.answer import Answer
 from llama_conversations_providers.inference.openai_wire.config import RemoteConfig
 from llama_conversations_providers.inference.openai_wire.connection import environment_proxy
 from llama_conversations_providers.inference.openai_wire.errors import INSUFFICIENT_QUOTA, ErrorWriter
+from llama_conversations_providers.inference.openai_wire.faults import FAULTS, UNREACHABLE, translate
 from llama_conversations_providers.inference.openai_wire.retries import delay_before, is_repeatable
 
 log = get_logger(__name__)
@@ -34,12 +28,7 @@ KEEPALIVE_SECONDS = 30.0
 REFUSAL_SECONDS = 10.0
 """How long the body of a refusal may take; without it the status alone has to do."""
 
-DRAIN_SECONDS = 0.05
-"""How long the end of a stream may take after its ``[DONE]``; a connection that ends later is not used again."""
-
 _LARGE_BODY = 1024 * 1024
-_FAULTS = (aiohttp.ClientError, TimeoutError)
-_UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -76,14 +65,14 @@ class Transport:
         if self._session is not None:
             await self._session.close()
 
-    async def post_chat(self, body: bytes, accept: str) -> aiohttp.ClientResponse:
-        """Ask for a chat completion; the answer's body is still to be read. Raises ``UpstreamError``."""
+    async def post_chat(self, body: bytes, accept: str) -> Answer:
+        """Ask for a chat completion. Raises ``UpstreamError``."""
         headers = {"Content-Type": "application/json", "Accept": accept}
         return await self._ask("POST", self._chat, body, headers)
 
-    async def get_models(self) -> bytes:
-        """The body of ``GET /models``. Raises ``UpstreamError``."""
-        return await self.read_all(await self._ask("GET", self._models))
+    async def get_models(self) -> Answer:
+        """Ask for the models. Raises ``UpstreamError``."""
+        return await self._ask("GET", self._models)
 
     async def probe(self, seconds: float) -> None:
         """One ``GET /models``, whole and without repetition, within ``seconds``. Raises ``UpstreamError``."""
@@ -96,65 +85,22 @@ class Transport:
                     await response.read()
                 finally:
                     response.close()
-        except _FAULTS as fault:
-            raise self.translate(fault) from fault
-
-    async def read_all(self, response: aiohttp.ClientResponse) -> bytes:
-        """The body of an answer, whose connection is used again. Raises ``UpstreamError``."""
-        parts = []
-        limit = self._config.timeouts.first_byte_seconds
-        try:
-            while part := await self.read(response, limit):
-                parts.append(part)
-                limit = self._config.timeouts.idle_seconds
-        finally:
-            response.close()  # does nothing once the body was read to its end
-        return b"".join(parts)
-
-    async def read(self, response: aiohttp.ClientResponse, seconds: float | None) -> bytes:
-        """What came in of a body, waiting for something; empty at its end. Raises ``UpstreamError``."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await response.content.readany()
-        except _FAULTS as fault:
-            raise self.translate(fault) from fault
-
-    async def drain(self, response: aiohttp.ClientResponse) -> None:
-        """Read what follows a stream's last event, so that its connection can be used again."""
-        with suppress(*_FAULTS):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while await response.content.readany():
-                    pass
-
-    def translate(self, fault: aiohttp.ClientError | TimeoutError) -> UpstreamError:
-        """A fault of the connection as an error that holds no address."""
-        provider_id = self._errors.provider_id
-        log.debug("provider %s: %r", provider_id, fault)
-        if isinstance(fault, aiohttp.ClientConnectorDNSError):
-            return UpstreamUnreachable(provider_id, "The model server's name could not be resolved.")
-        if isinstance(fault, aiohttp.ClientSSLError):
-            return UpstreamUnreachable(provider_id, "No trusted TLS connection to the model server could be made.")
-        if isinstance(fault, _UNREACHABLE):
-            return UpstreamUnreachable(provider_id, "The model server could not be reached.")
-        if isinstance(fault, TimeoutError):
-            return UpstreamTimedOut(provider_id, "The model server did not answer in time.")
-        if isinstance(fault, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
-            return UpstreamDisconnected(provider_id, "The model server closed the connection in mid-answer.")
-        return UpstreamGarbled(provider_id, "The model server's answer is not HTTP as it should be.")
+        except FAULTS as fault:
+            raise translate(self._errors.provider_id, fault) from fault
 
     async def _ask(
         self, method: str, url: URL, body: bytes | None = None, headers: Mapping[str, str] = _NO_HEADERS
-    ) -> aiohttp.ClientResponse:
+    ) -> Answer:
         retry = 0
         while True:
             try:
                 response = await self._send(method, url, body, headers)
-            except _FAULTS as fault:
-                error = self.translate(fault)
+            except FAULTS as fault:
+                error = translate(self._errors.provider_id, fault)
                 delay = _delay_after_fault(fault, retry)
             else:
                 if 200 <= response.status < 300:
-                    return response
+                    return Answer(self._errors.provider_id, response, self._config.timeouts)
                 error = await self._refusal(response)
                 delay = _delay_after_refusal(response, error, retry)
             if delay is None or retry >= self._config.max_retries:
@@ -176,7 +122,7 @@ class Transport:
     async def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
         body = b""
         try:
-            with suppress(*_FAULTS):
+            with suppress(*FAULTS):
                 async with asyncio.timeout(REFUSAL_SECONDS):
                     body = await response.read()
         finally:
@@ -184,7 +130,7 @@ class Transport:
         if response.status < 400:
             return UpstreamGarbled(
                 self._errors.provider_id,
-                f"The model server answered with status {response.status}, a redirect perhaps: check its base_url.",
+                f"The model server answered with status {response.status}, which is no answer: check its base_url.",
             )
         return self._errors.refusal(response.status, body, response.headers.get("Retry-After"))
 
@@ -214,6 +160,6 @@ def _delay_after_refusal(response: aiohttp.ClientResponse, error: UpstreamError,
 def _delay_after_fault(fault: aiohttp.ClientError | TimeoutError, retry: int) -> float | None:
     if isinstance(fault, aiohttp.ClientSSLError) or not isinstance(fault, aiohttp.ClientConnectionError):
         return None  # the same again would bring the same, or take as long again
-    hung_up = not isinstance(fault, _UNREACHABLE)
+    hung_up = not isinstance(fault, UNREACHABLE)
     # mostly an idle connection that the server was just closing: a new one needs no pause
     return 0.0 if hung_up and retry == 0 else delay_before(retry)
