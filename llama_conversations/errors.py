@@ -16,7 +16,8 @@
     │   ├── CursorNotFound               ``after`` or ``before`` names nothing in this list
     │   ├── DuplicateItem
     │   ├── ConversationLocked           another turn is running on the conversation
-    │   └── RequestTooLarge
+    │   ├── RequestTooLarge
+    │   └── StreamStalled                the caller does not read what it is sent
     ├── UpstreamError                    a model server failed us
     │   ├── UpstreamRejected             it calls the request wrong (400, 413, 422)
     │   ├── UpstreamDenied               it refuses our credentials (401, 403)
@@ -27,6 +28,7 @@
     │   ├── UpstreamTimedOut
     │   ├── UpstreamDisconnected         the connection ended in mid-answer
     │   └── UpstreamGarbled              the answer is not of the protocol
+    ├── ToolFailed                       a tool server could not be reached, or does not keep to its protocol
     ├── TurnLost                         a turn's lease ran out before it could be committed
     ├── Overloaded, ShuttingDown         try again later
     ├── ConfigError                      run.yaml, or what it names, is wrong
@@ -207,6 +209,14 @@ class RequestTooLarge(RequestError):
         self.limit_bytes = limit_bytes
 
 
+class StreamStalled(RequestError):
+    """The caller has stopped to read its stream; the turn goes on without it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"Nothing of the stream was read for {seconds:g} seconds: the rest of it was dropped.")
+        self.seconds = seconds
+
+
 class UpstreamError(StackError):
     """A model server failed us.
 
@@ -269,6 +279,28 @@ class UpstreamDisconnected(UpstreamError):
 
 class UpstreamGarbled(UpstreamError):
     """The model server's answer is not of the protocol."""
+
+
+class ToolServerForbidden(RequestError):
+    """The policy of run.yaml denies the address that a request gives for a tool server."""
+
+    def __init__(self, label: str, reason: str) -> None:
+        super().__init__(f"The address of tool server '{label}' is not allowed: {reason}.")
+        self.label, self.reason = label, reason
+
+
+class ToolFailed(StackError):
+    """A tool server failed us.
+
+    Args:
+        label: Its name in the request or in run.yaml.
+        message: What happened, fit for the model and the caller: no credentials.
+        code: The protocol's error code, where it gave one (JSON-RPC).
+    """
+
+    def __init__(self, label: str, message: str, *, code: int | None = None) -> None:
+        super().__init__(f"Tool server '{label}': {message}")
+        self.label, self.message, self.code = label, message, code
 
 
 class TurnLost(StackError):
