@@ -74,13 +74,21 @@ async def _open_sqlite(backend: SqliteBackend) -> AsyncIterator[SqliteDatabase]:
         # Several processes, and several stacks of one process, may come here at once.
         async with AsyncFileLock(_beside(settings.path, ".upgrade.lock")):
             await _upgrade_sqlite(settings)
-        database = SqliteDatabase(settings, NodeLocks(_beside(settings.path, ".nodes")))
+        database = _connected(settings, NodeLocks(_beside(settings.path, ".nodes")))
     except (sqlite3.Error, OSError) as error:
         raise StorageUnavailable(f"The database {settings.path} cannot be opened: {error}") from error
     try:
         yield database
     finally:
         await database.close()
+
+
+def _connected(settings: SqliteSettings, locks: NodeLocks) -> SqliteDatabase:
+    try:
+        return SqliteDatabase(settings, locks)
+    except BaseException:
+        locks.release()
+        raise
 
 
 def _beside(path: Path, suffix: str) -> Path:

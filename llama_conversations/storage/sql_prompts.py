@@ -17,6 +17,9 @@ from llama_conversations.storage.tables import prompt_versions as versions
 from llama_conversations.storage.tables import prompts
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 
+LAST_VERSION = 2**31 - 1
+"""What the column holds at the most; no prompt has more versions."""
+
 _THIS = (prompts.c.id == bindparam("id"), *owned_by(prompts))
 _IS_DEFAULT = versions.c.version == prompts.c.default_version
 _ANY_VERSION = (
@@ -129,6 +132,8 @@ def _create(scope: AccessScope, prompt: PromptRecord) -> Unit[None]:
 
 
 def _get(scope: AccessScope, prompt_id: str, version: int | None) -> Unit[PromptRecord]:
+    if version is not None and not 0 < version <= LAST_VERSION:
+        raise PromptNotFound(prompt_id, version)
     statement = _SELECT_DEFAULT if version is None else _SELECT_VERSION
     found = yield from _select(statement, {**_this(scope, prompt_id), "version": version})
     if not found:

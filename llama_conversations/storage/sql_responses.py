@@ -6,7 +6,7 @@ the items, stores the final response and gives the lease back. Between them noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import orjson
@@ -97,11 +97,15 @@ _DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
 
 _RENEW = tuple(
     Statement(
-        update(table)
-        .where(table.c.lease_node.is_not(None), table.c.lease_node == bindparam("node_"))
+        update(holder.table)
+        .where(
+            holder.table.c.lease_node.is_not(None),
+            holder.table.c.lease_node == bindparam("node_"),
+            in_json_array(holder, bindparam("holders")),
+        )
         .values(lease_expires_at=now_ms() + bindparam("lease_ms"))
     )
-    for table in (conversations, responses)
+    for holder in (conversations.c.lease_holder, responses.c.id)
 )
 _SELECT_NODES = tuple(
     Statement(select(table.c.lease_node).where(table.c.lease_node.is_not(None)).distinct())
@@ -192,9 +196,11 @@ class SqlResponseStore:
         """Undo a claim."""
         await self._database.write(_unclaim(scope, response_id, conversation_id))
 
-    async def renew_leases(self) -> None:
-        """Renew every lease of this node."""
-        await self._database.write(_renew({"node_": self._lease["node"], "lease_ms": self._lease["lease_ms"]}))
+    async def renew_leases(self, response_ids: Collection[str]) -> None:
+        """Renew leases of this node."""
+        holders = orjson.dumps(list(response_ids)).decode()
+        lease = {"node_": self._lease["node"], "lease_ms": self._lease["lease_ms"], "holders": holders}
+        await self._database.write(_renew(lease))
 
     async def sweep(self, failed: Callable[[str], str]) -> Sequence[str]:
         """End turns whose node has died."""

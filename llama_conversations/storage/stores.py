@@ -8,7 +8,7 @@ the database fails (what was asked for did not happen).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from llama_conversations.access import AccessScope
@@ -110,8 +110,8 @@ class ResponseStore(Protocol):
         ...
 
     @abstractmethod
-    async def renew_leases(self) -> None:
-        """Renew every lease that this node holds."""
+    async def renew_leases(self, response_ids: Collection[str]) -> None:
+        """Renew the leases that this node holds for the turns of these responses; any other runs out."""
         ...
 
     @abstractmethod

@@ -6,18 +6,20 @@ Everything that is tested here runs once for every database of ``DATABASES``.
 from __future__ import annotations
 
 import socket
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import httpx2
 import pytest
+from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from openai import AsyncOpenAI, OpenAI
-
-pytest.register_assert_rewrite("harness.answers", "harness.connection", "harness.conversations")
-
-from harness.server import StackServer, scripted_config
 from scripted_model import ScriptedModel
+
+pytest.register_assert_rewrite(
+    *(f"harness.{name}" for name in ("answers", "connection", "conversations", "event_stream", "turns"))
+)
 
 Backend = Mapping[str, object]
 """A backend's settings, as they stand under ``storage.backends`` in a run.yaml."""
@@ -45,6 +47,12 @@ def model() -> Iterator[ScriptedModel]:
         yield model
 
 
+@pytest.fixture
+def tag() -> str:
+    """A word that marks a test's own requests in the model server's journal: ``tag=<word>`` in a user's text."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
 @pytest.fixture(scope="session")
 def nobody_url() -> Iterator[str]:
     """A base URL that refuses connections: its port is taken, and nobody listens there."""
@@ -67,6 +75,7 @@ def server(
     finally:
         server.close()
     assert "Traceback" not in server.log, server.log
+    assert UPSTREAM_KEY not in server.log
 
 
 class NewServer(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import httpx2
+
 from harness.answers import ok
 
 Item = dict[str, Any]

@@ -1,196 +1,139 @@
-"""The one validator of a response's events: what every stream must be, whatever the model says.
+"""What every stream of response events must be, whatever the model said: one validator for all tests that see a stream.
 
-What holds for every stream (OpenAI API reference, Responses, streaming events):
-
-- Each frame is ``event: <type>``, ``data: <one line of JSON>`` and a blank line; between frames only comments may stand.
-  Nothing follows the terminal event, no ``[DONE]`` either.
-- ``sequence_number`` counts from 0 without a gap; an event has the keys of its type and no others.
-- ``response.created`` comes first, then ``response.in_progress``, both with the same response: in progress, empty, without
-  usage. Neither comes again.
-- Each item is added once, in progress and empty, before anything else is said of it, and is done once, after which nothing
-  is. ``output_index`` counts the items in the order in which they are added, and stays with its item.
-- Parts of an item (content parts; parts of a summary) are added empty, one after the other, counted from 0, and done; the
-  next one is added when the one before is done. Deltas are not empty and go to the part that is open.
-- Deltas add up to the text in ``….done``, that is the text of the part that is done, and the parts that are done are those
-  of the item that is done. The same holds for arguments and for log probabilities.
-- Exactly one terminal event ends the stream: ``response.completed``, ``.incomplete`` or ``.failed``. Its response says the
-  same status, and is but for that, output, usage, error and times what the first event showed.
-- Completed or incomplete: every item is done, and ``output`` is the items that were done. Of an incomplete response the
-  last item alone may be incomplete.
-- Failed: exactly one ``error`` event stands right before the terminal one and says what ``response.error`` says; ``output``
-  is empty and items may be left open. Otherwise there is no ``error`` event.
+Source: OpenAI API reference, Responses, streaming events; orders as observed live.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+TERMINAL = {"response.completed": "completed", "response.incomplete": "incomplete", "response.failed": "failed"}
+BEGINNING = {"response.created", "response.queued", "response.in_progress"}
+
+_CHANGES = {"status", "completed_at", "error", "incomplete_details", "usage", "output"}
+"""What of a response may differ between its first event and its last."""
+
+_USAGE = {"input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens"}
+
 JsonObject = dict[str, Any]
 
-TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
-_RESPONSE = {"response"}
-_ITEM = {"output_index", "item"}
-_ARGUMENTS = {"item_id", "output_index"}
-_PART = {"item_id", "output_index", "content_index"}
-_SUMMARY = {"item_id", "output_index", "summary_index"}
-
-KEYS: Mapping[str, set[str]] = {
-    "response.created": _RESPONSE,
-    "response.in_progress": _RESPONSE,
-    "response.completed": _RESPONSE,
-    "response.incomplete": _RESPONSE,
-    "response.failed": _RESPONSE,
-    "error": {"code", "message", "param"},
-    "response.output_item.added": _ITEM,
-    "response.output_item.done": _ITEM,
-    "response.content_part.added": _PART | {"part"},
-    "response.content_part.done": _PART | {"part"},
-    "response.output_text.delta": _PART | {"delta", "logprobs"},
-    "response.output_text.done": _PART | {"text", "logprobs"},
-    "response.refusal.delta": _PART | {"delta"},
-    "response.refusal.done": _PART | {"refusal"},
-    "response.reasoning_text.delta": _PART | {"delta"},
-    "response.reasoning_text.done": _PART | {"text"},
-    "response.reasoning_summary_part.added": _SUMMARY | {"part"},
-    "response.reasoning_summary_part.done": _SUMMARY | {"part"},
-    "response.reasoning_summary_text.delta": _SUMMARY | {"delta"},
-    "response.reasoning_summary_text.done": _SUMMARY | {"text"},
-    "response.function_call_arguments.delta": _ARGUMENTS | {"delta"},
-    "response.function_call_arguments.done": _ARGUMENTS | {"arguments", "name"},
-}
-"""The keys of each event beside ``type`` and ``sequence_number``."""
-
-CHANGING = {"status", "output", "usage", "error", "incomplete_details", "completed_at"}
-"""Keys of a response that the turn changes."""
+def read_frames(data: bytes) -> list[JsonObject]:
+    """The events of a whole body of server-sent events; its framing is checked, comments are left out."""
+    assert not data or data.endswith(b"\n\n"), "the body ends within an event"
+    return [event for block in data.split(b"\n\n")[:-1] if (event := _read_block(block.decode())) is not None]
 
 
-@dataclass(frozen=True)
-class _PartKind:
-    """A kind of part: the key of its text, where it stands in its item, and how events count such parts."""
-
-    text: str
-    item_type: str
-    list_key: str
-    index: str
-
-
-_KINDS: Mapping[str, _PartKind] = {
-    "output_text": _PartKind("text", "message", "content", "content_index"),
-    "refusal": _PartKind("refusal", "message", "content", "content_index"),
-    "reasoning_text": _PartKind("text", "reasoning", "content", "content_index"),
-    "summary_text": _PartKind("text", "reasoning", "summary", "summary_index"),
-}
-
-_TEXT_EVENTS: Mapping[str, str] = {
-    "response.output_text": "output_text",
-    "response.refusal": "refusal",
-    "response.reasoning_text": "reasoning_text",
-    "response.reasoning_summary_text": "summary_text",
-}
-
-
-def read_frames(body: bytes) -> list[JsonObject]:
-    """The events in the bytes of a stream, after looking at how each is framed."""
-    events = []
-    rest = body.decode()
-    while rest:
-        frame, end, rest = rest.partition("\n\n")
-        assert end, f"the stream ends within a frame: {frame!r}"
-        if frame.startswith(":"):
-            continue
-        name, data = frame.split("\n")
-        assert name.startswith("event: "), frame
-        assert data.startswith("data: {"), frame
-        event = json.loads(data.removeprefix("data: "))
-        assert event["type"] == name.removeprefix("event: "), frame
-        events.append(event)
-    return events
+def _read_block(block: str) -> JsonObject | None:
+    lines = [line for line in block.split("\n") if not line.startswith(":")]
+    if not lines:
+        return None
+    names = [line.partition(": ")[0] for line in lines]
+    assert names == ["event", "data"], f"an event has the lines {names}"
+    event: JsonObject = json.loads(lines[1].removeprefix("data: "))
+    assert lines[0] == f"event: {event['type']}", f"{lines[0]} carries {event['type']}"
+    return event
 
 
 def check_stream(events: Sequence[JsonObject]) -> JsonObject:
-    """The terminal response of a whole stream that is as this module says."""
-    for number, event in enumerate(events):
-        assert event["sequence_number"] == number, (number, event)
-        assert event.keys() - {"type", "sequence_number"} == KEYS[event["type"]], event
-    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
-    terminal = events[-1]
-    assert terminal["type"] in TERMINAL, terminal
-    _check_begun(events[0]["response"])
-    assert events[1]["response"] == events[0]["response"]
-    _check_same_response(events[0]["response"], terminal)
-    response: JsonObject = terminal["response"]
-    middle = events[2:-1]
-    if response["status"] == "failed":
-        assert middle, "a failed stream tells an error"
-        _check_error(middle[-1], response)
-        middle = middle[:-1]
-    output = OutputCheck()
-    for event in middle:
+    """Check a stream from its first event to its last. Answers with the terminal event's response."""
+    numbers = [event["sequence_number"] for event in events]
+    assert numbers == list(range(len(events))), f"sequence numbers are not 0, 1, 2…: {numbers}"
+    types = [event["type"] for event in events]
+    assert types[:2] == ["response.created", "response.in_progress"] or types[:3] == [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+    ], f"it begins with {types[:3]}"
+    terminal = [place for place, kind in enumerate(types) if kind in TERMINAL]
+    assert terminal == [len(events) - 1], f"terminal events at {terminal} of {len(events)}"
+    begun = types.index("response.in_progress") + 1
+    output = StreamedOutput()
+    for event in events[begun:-1]:
         output.take(event)
-    if response["status"] == "failed":
-        assert response["output"] == []
-    else:
-        output.check_whole(response["output"], incomplete=response["status"] == "incomplete")
+    response: JsonObject = events[-1]["response"]
+    for event in events[:begun]:
+        _check_begun(event, response)
+    output.check_end(events[-1])
+    _check_terminal(events[-1]["type"], response)
     return response
 
 
-def _check_begun(response: JsonObject) -> None:
-    begun = {"status": "in_progress", "output": [], "usage": None, "error": None, "incomplete_details": None}
-    assert {key: response[key] for key in begun} == begun
-    assert response["completed_at"] is None
+def _check_begun(event: JsonObject, final: JsonObject) -> None:
+    response = event["response"]
+    status = "queued" if event["type"] == "response.queued" else response["status"]
+    assert response["status"] == status
+    assert status in ("queued", "in_progress")
+    assert response["output"] == []
+    unset = {name for name in ("usage", "error", "incomplete_details", "completed_at") if response[name] is not None}
+    assert not unset, f"{unset} are set before the end"
+    assert response.keys() == final.keys()
+    changed = {name for name, value in response.items() if final[name] != value} - _CHANGES
+    assert not changed, f"{changed} changed on the way"
 
 
-def _check_same_response(begun: JsonObject, terminal: JsonObject) -> None:
-    response = terminal["response"]
-    assert terminal["type"] == f"response.{response['status']}"
-    assert response.keys() == begun.keys()
-    changed = {key for key in begun if response[key] != begun[key]}
-    assert changed <= CHANGING, changed
-    assert (response["completed_at"] is not None) == (response["status"] == "completed")
-    assert (response["error"] is not None) == (response["status"] == "failed")
-    assert (response["incomplete_details"] is not None) == (response["status"] == "incomplete")
-
-
-def _check_error(event: JsonObject, response: JsonObject) -> None:
-    assert event["type"] == "error", event
-    assert {key: event[key] for key in ("code", "message")} == response["error"]
+def _check_terminal(kind: str, response: JsonObject) -> None:
+    status = response["status"]
+    assert status == TERMINAL[kind] or (kind, status) == ("response.failed", "cancelled")
+    assert (response["completed_at"] is not None) == (status == "completed")
+    assert (response["error"] is not None) == (status == "failed")
+    assert (response["incomplete_details"] is not None) == (status == "incomplete")
+    if response["error"] is not None:
+        assert response["error"].keys() == {"code", "message"}
+        assert response["error"]["message"]
+    if response["usage"] is not None:
+        assert response["usage"].keys() == _USAGE
 
 
 @dataclass
-class _OpenPart:
-    """A part that was added: what it is, and what the deltas said."""
+class _Part:
+    """One growing part of an item: text, refusal, thoughts, a summary, or a call's arguments."""
 
     kind: str
     pieces: list[str] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
-    said: bool = False
-    """Whether its text was told as a whole."""
+    text_done: bool = False
+    shown: JsonObject | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def open(self) -> bool:
+        return self.shown is None
 
 
 @dataclass
-class _OpenItem:
-    """An item that was added: what is known of it by its events."""
-
-    item: JsonObject
-    index: int
-    open: _OpenPart | None = None
-    parts: list[JsonObject] = field(default_factory=list)
-    arguments: list[str] = field(default_factory=list)
-    arguments_said: bool = False
+class _Item:
+    added: JsonObject
+    parts: list[_Part] = field(default_factory=list)
+    summaries: list[_Part] = field(default_factory=list)
+    arguments: _Part | None = None
+    done: JsonObject | None = None
 
 
-class OutputCheck:
-    """Takes the events between ``response.in_progress`` and the terminal one."""
+_TEXT_OF = {
+    "output_text": "text",
+    "refusal": "refusal",
+    "reasoning_text": "text",
+    "summary_text": "text",
+}
+_MEMBERS = {"message": {"output_text", "refusal"}, "reasoning": {"reasoning_text"}, "function_call": set[str]()}
+_EMPTY = {"message": "content", "reasoning": "summary", "function_call": "arguments"}
+
+
+class StreamedOutput:
+    """The output items of a stream, as its events build them up; every event is held against what went before."""
 
     def __init__(self) -> None:
-        self._items: dict[str, _OpenItem] = {}
-        self._added = 0
-        self.done: dict[int, JsonObject] = {}
-        self._takers: Mapping[str, Callable[[JsonObject], None]] = {
+        self._items: list[_Item] = []
+        self._failed = False
+        self._handlers: dict[str, Callable[[JsonObject], None]] = {
+            "error": self._error,
             "response.output_item.added": self._item_added,
             "response.output_item.done": self._item_done,
             "response.content_part.added": self._part_added,
@@ -200,112 +143,162 @@ class OutputCheck:
             "response.function_call_arguments.delta": self._arguments_delta,
             "response.function_call_arguments.done": self._arguments_done,
         }
+        for kind in ("output_text", "refusal", "reasoning_text", "reasoning_summary_text"):
+            self._handlers[f"response.{kind}.delta"] = self._text_delta
+            self._handlers[f"response.{kind}.done"] = self._text_done
 
     def take(self, event: JsonObject) -> None:
-        """Look at the next event."""
-        kind = event["type"]
-        if kind in self._takers:
-            self._takers[kind](event)
-            return
-        subject, _, what = kind.rpartition(".")
-        assert subject in _TEXT_EVENTS, f"{kind} has no place here"
-        part = self._open_part(event, _TEXT_EVENTS[subject])
-        assert not part.said, event
-        if what == "delta":
-            assert event["delta"], "an empty delta"
-            part.pieces.append(event["delta"])
-            part.logprobs += event.get("logprobs", ())
-        else:
-            assert event[_KINDS[part.kind].text] == "".join(part.pieces), event
-            assert event.get("logprobs", []) == part.logprobs
-            part.said = True
+        """Take an event between the beginning and the end."""
+        assert not self._failed, f"{event['type']} comes behind an error"
+        handler = self._handlers.get(event["type"])
+        assert handler is not None, f"unknown event {event['type']}"
+        handler(event)
 
-    def check_whole(self, output: Sequence[JsonObject], *, incomplete: bool) -> None:
-        """Nothing is left open, and a response's output is what was told."""
-        assert not self._items, f"not done: {list(self._items)}"
-        assert [self.done[index] for index in range(self._added)] == list(output)
-        statuses = [item.get("status", "completed") for item in output]
-        assert statuses[:-1] == ["completed"] * (len(output) - 1)
-        assert statuses[-1:] == ["completed"] or (incomplete and statuses[-1:] == ["incomplete"]), statuses
+    def check_end(self, event: JsonObject) -> None:
+        """Hold the terminal event against what was streamed."""
+        response = event["response"]
+        if response["status"] in ("failed", "cancelled"):
+            assert response["output"] == []
+            return
+        assert not self._failed, "an error is followed by a response that did not fail"
+        assert all(item.done is not None for item in self._items), "an item was never done"
+        assert [item.done for item in self._items] == response["output"], "the output is not what was shown"
+        statuses = [item["status"] for item in response["output"] if "status" in item]
+        allowed = {"completed"} if response["status"] == "completed" else {"completed", "incomplete"}
+        assert set(statuses) <= allowed, f"items of a {response['status']} response are {statuses}"
+        assert statuses.count("incomplete") <= 1, "the model was cut off in several items at once"
+
+    def _error(self, event: JsonObject) -> None:
+        assert event.keys() == {"type", "sequence_number", "code", "message", "param"}
+        assert event["message"]
+        self._failed = True
 
     def _item_added(self, event: JsonObject) -> None:
         item = event["item"]
-        assert event["output_index"] == self._added, event
-        assert item["id"] not in {*self._items, *(done["id"] for done in self.done.values())}
-        assert item.get("status", "in_progress") == "in_progress", item
-        empty = {"message": {"content": []}, "reasoning": {"summary": []}, "function_call": {"arguments": ""}}
-        expected = empty[item["type"]]
-        assert {key: item[key] for key in expected} == expected
-        assert "content" not in item or item["content"] == []
-        self._items[item["id"]] = _OpenItem(item, self._added)
-        self._added += 1
+        assert event["output_index"] == len(self._items), "items are added out of order"
+        assert item["id"] not in [known.added["id"] for known in self._items], "two items have one id"
+        assert not item[_EMPTY[item["type"]]], "an item is not empty when it is added"
+        if item["type"] == "reasoning":
+            assert "status" not in item
+            assert "content" not in item
+        else:
+            assert item["status"] == "in_progress"
+        if item["type"] == "function_call":
+            assert item["name"]
+            assert item["call_id"]
+            assert item["call_id"] not in [known.added.get("call_id") for known in self._items]
+        self._items.append(_Item(item, arguments=_Part("arguments") if item["type"] == "function_call" else None))
 
     def _item_done(self, event: JsonObject) -> None:
-        item = event["item"]
-        known = self._items.pop(item["id"])
-        assert event["output_index"] == known.index
-        assert known.open is None, "a part is still open"
-        growing = {"content", "summary", "arguments", "status"}
-        assert {k: v for k, v in item.items() if k not in growing} == {
-            k: v for k, v in known.item.items() if k not in growing
-        }
-        assert item.get("status", "completed") in {"completed", "incomplete"}
-        if item["type"] == "function_call":
-            assert known.arguments_said, "the arguments were not told as a whole"
-            assert item["arguments"] == "".join(known.arguments)
+        item, shown = self._at(event["output_index"]), event["item"]
+        assert [shown[name] for name in ("id", "type")] == [item.added[name] for name in ("id", "type")]
+        assert not [part for part in (*item.parts, *item.summaries) if part.open], "an item is done, its part is not"
+        if shown["type"] == "function_call":
+            assert item.arguments is not None
+            assert item.arguments.text_done, "the arguments are not done"
+            assert shown["arguments"] == item.arguments.text
+            assert [shown[name] for name in ("name", "call_id")] == [item.added[name] for name in ("name", "call_id")]
+        elif shown["type"] == "message":
+            assert shown["content"] == [part.shown for part in item.parts]
+            assert shown["role"] == "assistant"
         else:
-            assert (
-                [*item["summary"], *item.get("content", ())] == known.parts
-                if item["type"] == "reasoning"
-                else (item["content"] == known.parts)
-            )
-        self.done[known.index] = item
-
-    def _item(self, event: JsonObject) -> _OpenItem:
-        known = self._items[event["item_id"]]
-        assert event["output_index"] == known.index, event
-        return known
+            assert shown.get("content", []) == [part.shown for part in item.parts]
+            assert shown["summary"] == [part.shown for part in item.summaries]
+            assert "status" not in shown
+        if shown["type"] != "reasoning":
+            assert shown["status"] in ("completed", "incomplete")
+        item.done = shown
 
     def _part_added(self, event: JsonObject) -> None:
-        known, part = self._item(event), event["part"]
-        kind = _KINDS[part["type"]]
-        assert known.open is None, "the part before is still open"
-        assert known.item["type"] == kind.item_type, event
-        assert event[kind.index] == len(known.parts), event
-        assert part[kind.text] == "", part
-        if part["type"] == "output_text":
-            assert (part["annotations"], part["logprobs"]) == ([], [])
-        known.open = _OpenPart(part["type"])
+        item, (parts, index) = self._of(event), self._parts(event)
+        kind = event["part"]["type"]
+        assert index == len(parts), "parts are added out of order"
+        assert not [part for part in parts if part.open], "two parts of an item are open"
+        assert event["part"][_TEXT_OF[kind]] == "", "a part is not empty when it is added"
+        if parts is item.parts:
+            assert kind in _MEMBERS[item.added["type"]], f"a {item.added['type']} has a part {kind}"
+        else:
+            assert kind == "summary_text"
+        parts.append(_Part(kind))
 
     def _part_done(self, event: JsonObject) -> None:
-        part = self._open_part(event, event["part"]["type"])
-        assert part.said, "its text was not told as a whole"
-        assert event["part"][_KINDS[part.kind].text] == "".join(part.pieces)
-        assert event["part"].get("logprobs", []) == part.logprobs
-        known = self._item(event)
-        known.parts.append(event["part"])
-        known.open = None
+        part, shown = self._part(event), event["part"]
+        assert part.text_done, "a part is done before its text"
+        assert shown["type"] == part.kind
+        assert shown[_TEXT_OF[part.kind]] == part.text, "deltas do not add up"
+        if part.kind == "output_text":
+            assert shown["logprobs"] == part.logprobs
+            assert shown["annotations"] == []
+        part.shown = shown
 
-    def _open_part(self, event: JsonObject, kind: str) -> _OpenPart:
-        known = self._item(event)
-        assert known.open is not None, f"no part is open for {event}"
-        assert known.open.kind == kind, event
-        assert event[_KINDS[kind].index] == len(known.parts), event
-        return known.open
+    def _text_delta(self, event: JsonObject) -> None:
+        part = self._part(event)
+        assert event["delta"], "an empty delta"
+        assert _kind_of(event) == part.kind
+        assert not part.text_done, "a delta behind the whole text"
+        part.pieces.append(event["delta"])
+        part.logprobs.extend(event.get("logprobs", ()))
+
+    def _text_done(self, event: JsonObject) -> None:
+        part = self._part(event)
+        assert _kind_of(event) == part.kind
+        assert not part.text_done, "a text is done twice"
+        assert event[_TEXT_OF[part.kind]] == part.text, "deltas do not add up"
+        assert event.get("logprobs", []) == part.logprobs
+        part.text_done = True
 
     def _arguments_delta(self, event: JsonObject) -> None:
-        known = self._call(event)
+        arguments = self._arguments(event)
         assert event["delta"], "an empty delta"
-        known.arguments.append(event["delta"])
+        arguments.pieces.append(event["delta"])
 
     def _arguments_done(self, event: JsonObject) -> None:
-        known = self._call(event)
-        assert event["arguments"] == "".join(known.arguments)
-        assert event["name"] == known.item["name"]
-        known.arguments_said = True
+        arguments = self._arguments(event)
+        assert event["arguments"] == arguments.text, "deltas do not add up"
+        assert event["name"] == self._of(event).added["name"]
+        arguments.text_done = True
 
-    def _call(self, event: JsonObject) -> _OpenItem:
-        known = self._item(event)
-        assert known.item["type"] == "function_call", event
-        assert not known.arguments_said, event
-        return known
+    def _arguments(self, event: JsonObject) -> _Part:
+        arguments = self._of(event).arguments
+        assert arguments is not None, "arguments of what is no call"
+        assert not arguments.text_done, "the arguments were done"
+        return arguments
+
+    def _at(self, index: int) -> _Item:
+        assert index < len(self._items), "an event of an item that was not added"
+        item = self._items[index]
+        assert item.done is None, "an event of an item that is done"
+        return item
+
+    def _of(self, event: JsonObject) -> _Item:
+        item = self._at(event["output_index"])
+        assert event["item_id"] == item.added["id"]
+        return item
+
+    def _parts(self, event: JsonObject) -> tuple[list[_Part], int]:
+        item = self._of(event)
+        return (
+            (item.summaries, event["summary_index"])
+            if "summary_index" in event
+            else (
+                item.parts,
+                event["content_index"],
+            )
+        )
+
+    def _part(self, event: JsonObject) -> _Part:
+        parts, index = self._parts(event)
+        assert index < len(parts), "an event of a part that was not added"
+        assert parts[index].open, "an event of a part that is done"
+        return parts[index]
+
+
+def _kind_of(event: JsonObject) -> str:
+    """The type of part that a delta or a text belongs to."""
+    kind: str = event["type"].split(".")[1]
+    return "summary_text" if kind == "reasoning_summary_text" else kind
+
+
+def of_type(events: Sequence[JsonObject], kind: str) -> Iterator[JsonObject]:
+    """The events of a type, in order."""
+    return (event for event in events if event["type"] == kind)

@@ -17,6 +17,10 @@ from openai import AsyncOpenAI, OpenAI
 
 START_SECONDS = 60
 STOP_SECONDS = 40
+
+UPSTREAM_KEY = "sk-upstream-secret"
+"""What the server shows the model server, and nobody else."""
+
 _SERVING = re.compile(r"Serving\s+(http://\S+/v1)")
 
 
@@ -30,7 +34,7 @@ def scripted_config(directory: Path, model_url: str, **sections: object) -> dict
                 {
                     "provider_id": "scripted",
                     "provider_type": "remote::openai",
-                    "config": {"base_url": model_url, "api_key": "sk-upstream-secret", "max_retries": 0},
+                    "config": {"base_url": model_url, "api_key": UPSTREAM_KEY, "max_retries": 0},
                 }
             ]
         },

@@ -119,7 +119,7 @@ def stream_chunks(head: Head, answer: Answer, usage: JsonObject | None) -> Itera
 
 def plain_completion(head: Head, answer: Answer, usage: JsonObject) -> JsonObject:
     """The same answer in one piece."""
-    message: JsonObject = {"role": "assistant", "content": None, "refusal": None}
+    pieces: dict[str, list[str]] = {}
     calls: dict[int, JsonObject] = {}
     logprobs: list[JsonObject] = []
     reason = None
@@ -131,7 +131,9 @@ def plain_completion(head: Head, answer: Answer, usage: JsonObject) -> JsonObjec
             logprobs += (fields.pop("logprobs", None) or {}).get("content", [])
             _merge_calls(calls, fields.pop("tool_calls", ()))
             for name, piece in fields.items():
-                message[name] = (message.get(name) or "") + piece
+                pieces.setdefault(name, []).append(piece)
+    message: JsonObject = {"role": "assistant", "content": None, "refusal": None}
+    message |= {name: "".join(parts) for name, parts in pieces.items()}
     if calls:
         message["tool_calls"] = [calls[index] for index in sorted(calls)]
     choice = {

@@ -44,19 +44,27 @@ def chat_messages(instructions: str | None, items: Sequence[Item]) -> list[bytes
 
 
 class _Conversion:
-    """One pass over the items; calls are gathered until something else comes, so parallel calls share a message."""
+    """One pass over the items; calls are gathered until a message comes, so parallel calls share one.
+
+    A call that comes after an output was made in a later turn: it begins a message of its own.
+    """
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
         self._outputs = _outputs_by_call(items)
         self._pending: JsonObject | None = None
         self._calls: list[FunctionCall] = []
+        self._answered = False
 
     def messages(self) -> Iterator[JsonObject]:
         for item in self._items:
             if isinstance(item, FunctionCall):
+                if self._answered:
+                    yield from self._flush()
                 if item.status != "incomplete":  # cut off in the middle: it was never made
                     self._calls.append(item)
+            elif isinstance(item, FunctionCallOutput):
+                self._answered = bool(self._calls)
             elif isinstance(item, Message):
                 yield from self._flush()
                 message: JsonObject = {"role": _ROLES[item.role], "content": _content(item)}
@@ -82,7 +90,7 @@ class _Conversion:
                 if not outputs:
                     raise _unpaired(f"No tool output found for function call {call.call_id}.")
                 yield {"role": "tool", "tool_call_id": call.call_id, "content": _tool_content(outputs.popleft())}
-        self._pending, self._calls = None, []
+        self._pending, self._calls, self._answered = None, [], False
 
 
 def _outputs_by_call(items: Iterable[Item]) -> defaultdict[str, deque[FunctionCallOutput]]:

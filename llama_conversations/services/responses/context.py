@@ -28,28 +28,31 @@ class ContextReader:
     async def input(self, scope: AccessScope, request: CreateResponse, partition: str) -> Sequence[ItemRecord]:
         """The request's own items, as they will be stored.
 
-        Errors: ``InvalidParameter``, ``ReferencedItemNotFound``, ``ConversationNotFound``.
+        Errors: ``InvalidParameter``, ``ReferencedItemNotFound``, ``ConversationNotFound``, ``DuplicateItem``.
         """
         items = input_items(request)
         for index, item in enumerate(items):
             check_id_prefix(item, f"input[{index}]")
-        return await prepare_input(items, partition, "input", self._finder.bound(scope, request.conversation_id))
+        find = self._finder.bound(scope, request.conversation_id)
+        own = await prepare_input(items, partition, "input", find)
+        _check_new(own, ())
+        return own
 
     async def of_conversation(
         self, scope: AccessScope, conversation_id: str, position: int, own: Sequence[ItemRecord]
     ) -> Sequence[ItemRecord]:
         """The items of a conversation below a position. Errors: ``DuplicateItem`` when it holds one of ``own``."""
         history = await self._conversations.history(scope, conversation_id, position)
-        held = {item.id for item in history}
-        for item in own:
-            if item.client_id and item.id in held:
-                raise DuplicateItem(item.id)
+        _check_new(own, history)
         return history
 
-    async def of_chain(self, scope: AccessScope, previous_response_id: str) -> Sequence[ItemRecord]:
+    async def of_chain(
+        self, scope: AccessScope, previous_response_id: str, own: Sequence[ItemRecord]
+    ) -> Sequence[ItemRecord]:
         """The items of a response and of all before it.
 
-        Errors: ``PreviousResponseNotFound``; ``InvalidParameter`` when the response did not end well.
+        Errors: ``PreviousResponseNotFound``; ``InvalidParameter`` when the response did not end well;
+        ``DuplicateItem`` when the chain holds one of ``own``.
         """
         chain = await self._responses.chain(scope, previous_response_id)
         last = chain[-1]
@@ -59,7 +62,9 @@ class ContextReader:
                 param="previous_response_id",
                 code=None,
             )
-        return [item for response in chain for item in await self._of_response(scope, response)]
+        history = [item for response in chain for item in await self._of_response(scope, response)]
+        _check_new(own, history)
+        return history
 
     async def of_input(self, scope: AccessScope, response_id: str) -> Sequence[ItemRecord]:
         """All that the model was given for a response: the history, then the response's own input.
@@ -97,6 +102,15 @@ def read_items(records: Sequence[ItemRecord]) -> Sequence[Item]:
     """Stored items as models."""
     items = (INPUT_ITEM.validate_json(record.data) for record in records)
     return [item for item in items if isinstance(item, Item)]
+
+
+def _check_new(own: Sequence[ItemRecord], history: Sequence[ItemRecord]) -> None:
+    """Ids tell the items of a context apart. Errors: ``DuplicateItem``."""
+    held = {item.id for item in history}
+    for item in own:
+        if item.id in held:
+            raise DuplicateItem(item.id)
+        held.add(item.id)
 
 
 def _records(array: str) -> Sequence[ItemRecord]:

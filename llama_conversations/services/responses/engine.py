@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from enum import Enum, auto
 
@@ -68,8 +68,9 @@ class RunningTurn:
             begun = response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
             yield ResponseEvent("response.created", begun)
             yield ResponseEvent("response.in_progress", begun)
-            async for event in self._generate(request):
-                yield event
+            async with aclosing(self._generate(request)) as events:
+                async for event in events:
+                    yield event
         finally:
             await self._clean_up()
 
@@ -85,13 +86,14 @@ class RunningTurn:
         if turn.conversation_id is not None and position:
             history = await self._context.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
         elif turn.request.previous_response_id is not None:
-            history = await self._context.of_chain(turn.scope, turn.request.previous_response_id)
+            history = await self._context.of_chain(turn.scope, turn.request.previous_response_id, turn.input)
         messages = chat_messages(turn.request.instructions, read_items([*history, *turn.input]))
         return chat_request(turn, messages)
 
-    async def _generate(self, request: bytes) -> AsyncIterator[Event]:
+    async def _generate(self, request: bytes) -> AsyncGenerator[Event, None]:
         """Ask the model, show what it says, commit, and show the end."""
-        output = Output(self.turn.partition, reasoning_as_summary=_wants_summary(self.turn))
+        turn = self.turn
+        output = Output(turn.partition, turn.model.provider_id, reasoning_as_summary=_wants_summary(turn))
         try:
             async with aclosing(self._deltas(request)) as deltas:
                 async for delta in deltas:
@@ -102,7 +104,7 @@ class RunningTurn:
             outcome = await self._end(_outcome(output), output)
         except Exception as error:
             if not isinstance(error, StackError):
-                logger.exception("turn %s failed", self.turn.response_id)
+                logger.exception("turn %s failed", turn.response_id)
             self.error = error
             outcome = await self._fail(_response_error(error))
             yield _error_event(error)
@@ -134,6 +136,7 @@ class RunningTurn:
             await self._commit(outcome, ())
         except Exception:
             logger.exception("the failure of %s could not be stored", self.turn.response_id)
+            self._stage = Stage.ENDED
             self.body = response_body(response_head(self.turn, outcome), outcome)
         return outcome
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
-from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
 from llama_conversations.services.responses.snapshot import failed_head
 from llama_conversations.storage.stores import ResponseStore
@@ -21,12 +20,20 @@ class LeaseKeeper:
     """Renews this process's leases, and sweeps up the turns of dead ones.
 
     Args:
+        running: The ids of the responses whose turns run now. What is not among them is let run out, so that a turn
+            whose end could not be stored does not lock its conversation for as long as the process lives.
         lease_seconds: How long a lease lasts; it is renewed three times in that.
         sweep_seconds: How often to look for turns whose process died.
     """
 
-    def __init__(self, responses: ResponseStore, lease_seconds: float, sweep_seconds: float) -> None:
-        self._responses = responses
+    def __init__(
+        self,
+        responses: ResponseStore,
+        running: Callable[[], Collection[str]],
+        lease_seconds: float,
+        sweep_seconds: float,
+    ) -> None:
+        self._responses, self._running = responses, running
         self._renewal, self._sweep_interval = lease_seconds / _RENEWALS_PER_LEASE, sweep_seconds
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -34,7 +41,7 @@ class LeaseKeeper:
         """Sweep once, so that what a crash left is mended before anybody asks; then go on."""
         await self._sweep()
         self._tasks = [
-            asyncio.create_task(_every(self._renewal, self._responses.renew_leases)),
+            asyncio.create_task(_every(self._renewal, self._renew)),
             asyncio.create_task(_every(self._sweep_interval, self._sweep)),
         ]
 
@@ -43,6 +50,11 @@ class LeaseKeeper:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        running = self._running()
+        if running:
+            await self._responses.renew_leases(running)
 
     async def _sweep(self) -> None:
         swept = await self._responses.sweep(lambda head: failed_head(head, _DIED))
@@ -56,5 +68,5 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
         try:
             await work()
-        except StackError:
+        except Exception:
             logger.exception("keeping leases failed")

@@ -1,14 +1,16 @@
 """From a model's deltas to output items and their events: a state machine over what is open.
 
 At any moment at most one of reasoning and message is open; tool calls stay open together until the model stops, since a
-server may interleave their arguments. What is shown in events is what ``items`` holds in the end.
+server may interleave their arguments. A call is shown once its name is known. What is shown in events is what ``items``
+holds in the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from llama_conversations.errors import UpstreamGarbled
 from llama_conversations.ids import new_call_id, new_id
 from llama_conversations.services.items import id_prefix
 from llama_conversations.services.responses.chat_deltas import (
@@ -142,10 +144,13 @@ class _Message:
 
 @dataclass(slots=True)
 class _FunctionCall:
+    """A call; ``id_is_ours`` where the model server had given none when the call was first shown."""
+
     item_id: str
     index: int
     call_id: str
     name: str
+    id_is_ours: bool
     arguments: _Text = field(default_factory=_Text)
     status: Status = "in_progress"
 
@@ -160,6 +165,14 @@ class _FunctionCall:
         self.status = status
         yield events.FunctionCallArgumentsDone(self.item_id, self.index, self.name, self.arguments.text)
         yield events.OutputItemDone(self.index, self.item())
+
+    def is_another(self, delta: ToolCallDelta) -> bool:
+        """Whether a delta of the same index begins another call: some servers give every call the index 0."""
+        if delta.name is None:
+            return False
+        if self.id_is_ours:  # an id, or the name again, may just come late: before any arguments
+            return delta.name != self.name or (delta.call_id is not None and bool(self.arguments.pieces))
+        return delta.call_id is not None and delta.call_id != self.call_id
 
     def item(self) -> JsonObject:
         return {
@@ -180,14 +193,16 @@ class Output:
 
     Args:
         partition: What the items' ids begin with.
+        provider_id: Whose model it is.
         reasoning_as_summary: Show thoughts as a summary (the caller asked for one) instead of as reasoning text.
     """
 
-    def __init__(self, partition: str, *, reasoning_as_summary: bool) -> None:
-        self._partition, self._as_summary = partition, reasoning_as_summary
+    def __init__(self, partition: str, provider_id: str, *, reasoning_as_summary: bool) -> None:
+        self._partition, self._provider_id, self._as_summary = partition, provider_id, reasoning_as_summary
         self._items: list[_Item] = []
         self._open: _Reasoning | _Message | None = None
         self._calls: dict[int, _FunctionCall] = {}
+        self._nameless: dict[int, ToolCallDelta] = {}
         self.usage: Usage | None = None
         self.finished = Finished("stop")
 
@@ -210,16 +225,20 @@ class Output:
             self.usage = delta
 
     def close(self) -> Iterator[Event]:
-        """The model has stopped: close what is open. Without any output there is one empty message."""
+        """The model has stopped: close what is open. Without any output there is one empty message.
+
+        Errors: ``UpstreamGarbled`` for a call that was never named, unless the model was cut off.
+        """
+        if self._nameless and self.finished.reason == "stop":
+            raise UpstreamGarbled(self._provider_id, "The model server's answer has a tool call without a name.")
         if not self._items:
             yield from self._add_to_message(TextDelta(""))
         status: Status = "completed" if self.finished.reason == "stop" else "incomplete"
         cut_off = self._items[-1]
-        if self._open is not None:
-            yield from self._open.close(status if self._open is cut_off else "completed")
-            self._open = None
-        for call in self._calls.values():
-            yield from call.close(status if call is cut_off else "completed")
+        still_open = [*self._calls.values(), *([] if self._open is None else [self._open])]
+        for item in sorted(still_open, key=lambda item: item.index):
+            yield from item.close(status if item is cut_off else "completed")
+        self._open = None
         self._calls.clear()
 
     def _add_to_message(self, delta: TextDelta | RefusalDelta) -> Iterator[Event]:
@@ -240,18 +259,32 @@ class Output:
 
     def _add_to_call(self, delta: ToolCallDelta) -> Iterator[Event]:
         call = self._calls.get(delta.index)
-        if call is None or (delta.call_id is not None and delta.name is not None and delta.call_id != call.call_id):
+        if call is None or call.is_another(delta):
+            delta = self._with_what_came_before(delta)
+            if delta.name is None:
+                self._nameless[delta.index] = delta
+                return
             yield from self._close_open()
-            if call is not None:  # a server that gives every call the index 0
+            if call is not None:
                 yield from call.close("completed")
-            call = _FunctionCall(
-                self._new_id("function_call"), len(self._items), delta.call_id or new_call_id(), delta.name or ""
-            )
-            self._calls[delta.index] = call
-            self._items.append(call)
+            call = self._new_call(delta, delta.name)
             yield from call.open()
         if delta.arguments:
             yield call.add(delta.arguments)
+
+    def _with_what_came_before(self, delta: ToolCallDelta) -> ToolCallDelta:
+        before = self._nameless.pop(delta.index, None)
+        if before is None:
+            return delta
+        arguments = before.arguments + delta.arguments
+        return replace(delta, call_id=before.call_id or delta.call_id, arguments=arguments)
+
+    def _new_call(self, delta: ToolCallDelta, name: str) -> _FunctionCall:
+        call_id, item_id = delta.call_id or new_call_id(), self._new_id("function_call")
+        call = _FunctionCall(item_id, len(self._items), call_id, name, id_is_ours=delta.call_id is None)
+        self._calls[delta.index] = call
+        self._items.append(call)
+        return call
 
     def _close_open(self) -> Iterator[Event]:
         if self._open is not None:

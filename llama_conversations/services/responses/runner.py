@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Collection, Coroutine
 from contextlib import aclosing
 
-from llama_conversations.errors import Overloaded, ShuttingDown
+from llama_conversations.errors import Overloaded, ShuttingDown, StackError, StreamStalled
 from llama_conversations.log import get_logger
 from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.wire.events import EventWriter
@@ -43,7 +43,7 @@ class FrameBuffer:
 
     def close(self, error: BaseException | None) -> None:
         """There is no more; ``error`` is raised to the reader behind the frames."""
-        self._closed, self._error = True, error
+        self._closed, self._error = True, self._error or error
         self._changed.set()
 
     def detach(self) -> None:
@@ -79,6 +79,7 @@ class FrameBuffer:
         except TimeoutError:
             logger.warning("a reader took nothing for %.0f s; its turn goes on without it", STALLED_SECONDS)
             self.detach()
+            self._error = StreamStalled(STALLED_SECONDS)
 
 
 class TurnRunner:
@@ -90,25 +91,29 @@ class TurnRunner:
 
     def __init__(self, max_turns: int) -> None:
         self._max_turns = max_turns
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
         self._draining = False
+
+    def response_ids(self) -> Collection[str]:
+        """Of the turns that run now."""
+        return self._tasks.values()
 
     async def run(self, running: RunningTurn) -> bytes:
         """Run a turn to its end; the response object as it is served.
 
-        If the caller is cancelled, the turn goes on where something is kept of it. Errors: those of the claim, and
-        what made the turn fail.
+        If the caller is cancelled, the turn goes on where something is kept of it. Errors: those of ``admit`` and of
+        the claim, and what made the turn fail.
         """
-        task = self._start(_run_silently(running))
+        task = self._start(running, _run_silently(running))
         await self._listen(task, running)
         if running.error is not None:
             raise running.error
         return running.body
 
     async def stream(self, running: RunningTurn) -> AsyncGenerator[bytes, None]:
-        """Run a turn; its events as server-sent events. Errors before the first frame: those of the claim."""
+        """Run a turn; its events as server-sent events. Errors before the first frame: as of ``run``, of the claim."""
         buffer = FrameBuffer()
-        task = self._start(_run_into(buffer, running))
+        task = self._start(running, _run_into(buffer, running))
         try:
             async with aclosing(buffer.frames()) as frames:
                 async for frame in frames:
@@ -136,14 +141,19 @@ class TurnRunner:
         if len(self._tasks) >= self._max_turns:
             raise Overloaded(f"{self._max_turns} turns are running, which is its limit")
 
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def _start(self, running: RunningTurn, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        try:
+            self.admit()  # again: others may have come between the request's checks and its turn
+        except StackError:
+            work.close()
+            raise
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = running.turn.response_id
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if not task.cancelled():
             task.exception()  # whoever listened was told; nobody may be listening any more
 
@@ -151,9 +161,16 @@ class TurnRunner:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
+            if task.cancelled() and not _is_being_cancelled():
+                raise ShuttingDown from None
             if not running.turn.leaves_trace:
                 task.cancel()
             raise
+
+
+def _is_being_cancelled() -> bool:
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
 
 
 async def _run_silently(running: RunningTurn) -> None:

@@ -58,7 +58,7 @@ class ResponsesServiceImpl(Responses):
         self._context = ContextReader(conversations, responses)
         self._drain_seconds = settings.drain_seconds
         self._runner = TurnRunner(settings.max_turns)
-        self._leases = LeaseKeeper(responses, settings.lease_seconds, settings.sweep_seconds)
+        self._leases = LeaseKeeper(responses, self._runner.response_ids, settings.lease_seconds, settings.sweep_seconds)
 
     async def initialize(self) -> None:
         """Mend what a crash left, and start to keep leases."""

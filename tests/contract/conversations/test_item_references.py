@@ -111,3 +111,9 @@ def test_a_reference_into_an_unknown_conversation_is_about_the_conversation(http
 )
 def test_a_reference_needs_an_id(http, item, code, param):
     refused(http.post(f"/conversations/{create(http)}/items", json={"items": [item]}), 400, code, param)
+
+
+def test_an_id_that_a_client_chose_is_known_within_its_conversation_alone(http):
+    create(http, [user("a", id="msg_chosen_by_me")])
+    answer = http.post("/conversations", json={"items": [reference("msg_chosen_by_me")]})
+    assert refused(answer, 404) == "Item with id 'msg_chosen_by_me' not found."

@@ -240,3 +240,9 @@ def test_log_probabilities_come_back_whole(http, probability):
     part = {"type": "output_text", "text": "a", "annotations": [], "logprobs": [probability]}
     conversation = create(http, [message(part, "assistant")])
     assert items_of(http, conversation, include=LOGPROBS)[0]["content"] == [part]
+
+
+def test_media_in_a_tools_output_are_always_shown(http):
+    output = REQUIRED["function_call_output"] | {"id": "fc_1", "output": [INPUT_IMAGE, INPUT_FILE]}
+    for item in every_view(http, output, {}):
+        assert missing(output, item) == []

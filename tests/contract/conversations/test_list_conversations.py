@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
+import httpx2
 import pytest
 from harness.answers import ok, refused
 from harness.conversations import create, ids_of, user
@@ -197,3 +199,12 @@ def test_a_conversation_whose_metadata_has_null_characters_hinders_no_filter(htt
 
 def test_hundreds_of_filters_are_refused(http):
     refused(http.get("/conversations", params={f"metadata[{n}]": "x" for n in range(300)}), 400, "invalid_value")
+
+
+async def test_conversations_created_at_once_are_listed_once_each(http, server, tag):
+    async with httpx2.AsyncClient(base_url=server.base_url, timeout=60) as many:
+        sent = [many.post("/conversations", json={"metadata": tag}) for _ in range(60)]
+        made = [ok(answer)["id"] for answer in await asyncio.gather(*sent)]
+    ascending = all_ids(http, tag, order="asc", limit=7)
+    assert sorted(ascending) == sorted(made)
+    assert all_ids(http, tag, order="desc", limit=11) == ascending[::-1]

@@ -22,10 +22,15 @@ class Answer:
         provider_id: Whose errors to raise.
         response: As aiohttp gives it, once the head is read.
         timeouts: For its first byte, and between later ones.
+        live: Where it is entered until it is closed.
     """
 
-    def __init__(self, provider_id: str, response: aiohttp.ClientResponse, timeouts: Timeouts) -> None:
+    def __init__(
+        self, provider_id: str, response: aiohttp.ClientResponse, timeouts: Timeouts, live: set[Answer]
+    ) -> None:
         self._provider_id, self._response = provider_id, response
+        self._live = live
+        live.add(self)
         self._seconds, self._idle_seconds = timeouts.first_byte_seconds, timeouts.idle_seconds
         self._watchdog = Watchdog(response.close)
 
@@ -69,3 +74,4 @@ class Answer:
         """Drop the connection; once the body was read to its end, there is none to drop, and it is used again."""
         self._watchdog.stop()
         self._response.close()
+        self._live.discard(self)

@@ -48,6 +48,7 @@ class Transport:
         self._chat = self._address("chat/completions")
         self._models = self._address("models")
         self._session: aiohttp.ClientSession | None = None
+        self._live: set[Answer] = set()
 
     async def open(self) -> None:
         """Make the pool; it connects with the first request."""
@@ -62,6 +63,8 @@ class Transport:
 
     async def close(self) -> None:
         """Drop every connection, those in use too."""
+        for answer in tuple(self._live):  # aiohttp closes their connections, but leaves their readers waiting
+            answer.close()
         if self._session is not None:
             await self._session.close()
 
@@ -100,7 +103,7 @@ class Transport:
                 delay = _delay_after_fault(fault, retry)
             else:
                 if 200 <= response.status < 300:
-                    return Answer(self._errors.provider_id, response, self._config.timeouts)
+                    return Answer(self._errors.provider_id, response, self._config.timeouts, self._live)
                 error = await self._refusal(response)
                 delay = _delay_after_refusal(response, error, retry)
             if delay is None or retry >= self._config.max_retries:
