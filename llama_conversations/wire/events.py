@@ -208,6 +208,100 @@ class FunctionCallArgumentsDone:
     type: str = "response.function_call_arguments.done"
 
 
+@dataclass(frozen=True, slots=True)
+class CustomToolCallInputDelta:
+    """More of a custom tool call's text."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    type: str = "response.custom_tool_call_input.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomToolCallInputDone:
+    """A custom tool call's text, whole."""
+
+    item_id: str
+    output_index: int
+    input: str
+    type: str = "response.custom_tool_call_input.done"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallInProgress:
+    """A call of an MCP tool begins."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_call.in_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallArgumentsDelta:
+    """More of an MCP call's arguments."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    type: str = "response.mcp_call_arguments.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallArgumentsDone:
+    """An MCP call's arguments, whole."""
+
+    item_id: str
+    output_index: int
+    arguments: str
+    type: str = "response.mcp_call_arguments.done"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallCompleted:
+    """An MCP tool has answered."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_call.completed"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallFailed:
+    """An MCP tool, or its server, has failed."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_call.failed"
+
+
+@dataclass(frozen=True, slots=True)
+class McpListToolsInProgress:
+    """An MCP server is asked for its tools."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_list_tools.in_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class McpListToolsCompleted:
+    """An MCP server has listed its tools."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_list_tools.completed"
+
+
+@dataclass(frozen=True, slots=True)
+class McpListToolsFailed:
+    """An MCP server could not list its tools."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_list_tools.failed"
+
+
 Event: TypeAlias = (
     ResponseEvent
     | ErrorEvent
@@ -227,6 +321,16 @@ Event: TypeAlias = (
     | ReasoningSummaryTextDone
     | FunctionCallArgumentsDelta
     | FunctionCallArgumentsDone
+    | CustomToolCallInputDelta
+    | CustomToolCallInputDone
+    | McpCallInProgress
+    | McpCallArgumentsDelta
+    | McpCallArgumentsDone
+    | McpCallCompleted
+    | McpCallFailed
+    | McpListToolsInProgress
+    | McpListToolsCompleted
+    | McpListToolsFailed
 )
 
 

@@ -10,7 +10,7 @@ from llama_conversations.wire.base import JsonValue, Metadata, OpenModel, Reques
 from llama_conversations.wire.include import IncludeList
 from llama_conversations.wire.items import InputItems, StoredItem
 from llama_conversations.wire.tools import Tool, ToolChoiceObject, ToolMode
-from llama_conversations.wire.unions import Array, ByKey, StringOrArray, StringOrObject
+from llama_conversations.wire.unions import Array, ByJsonType, ByKey
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -83,9 +83,9 @@ class CreateResponse(RequestModel):
     """Body of ``POST /responses``; null stands for an absent key, but for ``model`` and ``input``."""
 
     model: str
-    input: Annotated[str | InputItems, StringOrArray()]
+    input: Annotated[str | InputItems, ByJsonType()]
     instructions: str | None = None
-    conversation: Annotated[str | ConversationRef, StringOrObject()] | None = None
+    conversation: Annotated[str | ConversationRef, ByJsonType()] | None = None
     previous_response_id: str | None = None
     store: bool | None = None
     background: bool | None = None
@@ -93,7 +93,7 @@ class CreateResponse(RequestModel):
     stream_options: StreamOptions | None = None
     include: IncludeList | None = None
     tools: Array[Tool] | None = None
-    tool_choice: Annotated[ToolMode | ToolChoiceObject, StringOrObject()] | None = None
+    tool_choice: Annotated[ToolMode | ToolChoiceObject, ByJsonType()] | None = None
     parallel_tool_calls: bool | None = None
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
     max_output_tokens: Annotated[int, Field(ge=16)] | None = None
