@@ -89,8 +89,6 @@ def _literals(annotation: object) -> Iterator[str]:
             yield from _literals(part)
 
 
-
-
 @dataclass(frozen=True)
 class ByJsonType:
     """Annotates a union of strings, arrays and objects, such as ``str | list[…]``: what is none of them is one error.

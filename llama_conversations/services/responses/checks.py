@@ -6,18 +6,30 @@ from collections.abc import Iterator
 
 from llama_conversations.errors import InvalidParameter, MutuallyExclusiveParameters, UnsupportedParameter
 from llama_conversations.ids import CONVERSATION_PREFIX
+from llama_conversations.services.tools import ToolServers
 from llama_conversations.wire.responses import CreateResponse
-from llama_conversations.wire.tools import AllowedTools, FunctionChoice, FunctionTool, ToolChoiceObject, ToolMode
+from llama_conversations.wire.tools import (
+    AllowedTools,
+    CustomChoice,
+    CustomTool,
+    FunctionChoice,
+    FunctionTool,
+    GrammarFormat,
+    McpChoice,
+    McpServerTool,
+    ToolChoiceObject,
+    ToolMode,
+)
 
 
-def check_request(request: CreateResponse) -> None:
+def check_request(request: CreateResponse, servers: ToolServers) -> None:
     """Refuse what cannot be served, before anything is looked up.
 
     Errors: ``UnsupportedParameter``, ``MutuallyExclusiveParameters``, ``InvalidParameter``.
     """
     for param in _unsupported(request):
         raise UnsupportedParameter(param)
-    _check_tools(request)
+    _check_tools(request, servers)
     conversation_id = request.conversation_id
     if conversation_id is not None:
         if request.previous_response_id is not None:
@@ -53,31 +65,46 @@ def _unsupported(request: CreateResponse) -> Iterator[str]:
         yield "stream_options.include_obfuscation"
 
 
-def _check_tools(request: CreateResponse) -> None:
+def _check_tools(request: CreateResponse, servers: ToolServers) -> None:
     names: set[str] = set()
+    labels: set[str] = set()
     for index, tool in enumerate(request.tools or ()):
-        if not isinstance(tool, FunctionTool):
-            raise UnsupportedParameter(
-                f"tools[{index}]", f"Tools of type '{tool.type}' are not supported by this server."
-            )
-        if tool.name in names:
-            raise InvalidParameter(f"Two tools have the name '{tool.name}'.", param=f"tools[{index}].name")
-        names.add(tool.name)
-    _check_choice(request.tool_choice, names)
+        param = f"tools[{index}]"
+        if isinstance(tool, McpServerTool):
+            servers.check(tool, param)
+            _check_distinct(tool.server_label, labels, f"{param}.server_label")
+        elif isinstance(tool, FunctionTool | CustomTool):
+            if isinstance(tool, CustomTool) and isinstance(tool.format, GrammarFormat):
+                raise UnsupportedParameter(
+                    f"{param}.format", "Grammars of custom tools are not supported by this server."
+                )
+            _check_distinct(tool.name, names, f"{param}.name")
+        else:
+            raise UnsupportedParameter(param, f"Tools of type '{tool.type}' are not supported by this server.")
+    _check_choice(request.tool_choice, names, labels)
 
 
-def _check_choice(choice: ToolMode | ToolChoiceObject | None, names: set[str]) -> None:
+def _check_distinct(name: str, seen: set[str], param: str) -> None:
+    if name in seen:
+        raise InvalidParameter(f"Two tools have the name '{name}'.", param=param)
+    seen.add(name)
+
+
+def _check_choice(choice: ToolMode | ToolChoiceObject | None, names: set[str], labels: set[str]) -> None:
     if choice is None or choice in ("none", "auto"):
         return
-    if choice == "required" and not names:
+    if choice == "required" and not names | labels:
         raise InvalidParameter("Tool choice 'required' must be specified with 'tools' parameter.", param="tool_choice")
-    if isinstance(choice, FunctionChoice):
+    if isinstance(choice, FunctionChoice | CustomChoice):
         _check_named(choice.name, names)
+    elif isinstance(choice, McpChoice):
+        _check_named(choice.server_label, labels)
     elif isinstance(choice, AllowedTools):
         for index, allowed in enumerate(choice.tools):
-            if allowed.get("type") != "function":
+            kind = allowed.get("type")
+            if kind not in ("function", "custom", "mcp"):
                 raise UnsupportedParameter(f"tool_choice.tools[{index}]")
-            _check_named(allowed.get("name"), names)
+            _check_named(*((allowed.get("server_label"), labels) if kind == "mcp" else (allowed.get("name"), names)))
     elif not isinstance(choice, str):
         raise UnsupportedParameter("tool_choice", f"Tool choice '{choice.type}' is not supported by this server.")
 

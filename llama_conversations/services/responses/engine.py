@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import orjson
@@ -11,21 +12,26 @@ import orjson
 from llama_conversations.errors import StackError, UpstreamRejected
 from llama_conversations.log import get_logger
 from llama_conversations.services.items import masked
-from llama_conversations.services.responses.chat_deltas import Delta, read_chunk, read_completion
-from llama_conversations.services.responses.chat_messages import chat_messages
-from llama_conversations.services.responses.chat_request import chat_request
+from llama_conversations.services.responses.chat_messages import Unseal
+from llama_conversations.services.responses.chat_wire import ChatWire
 from llama_conversations.services.responses.context import ContextReader, read_items
 from llama_conversations.services.responses.failures import failure_of
 from llama_conversations.services.responses.output import Output
 from llama_conversations.services.responses.snapshot import IN_PROGRESS, Outcome, response_body, response_head
 from llama_conversations.services.responses.tasks import uninterrupted
+from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.services.tools import ToolServers
 from llama_conversations.storage.records import ItemRecord, ResponseRecord, TurnClaim, TurnCommit
 from llama_conversations.storage.stores import ResponseStore
 from llama_conversations.wire.events import ErrorEvent, Event, ResponseEvent
+from llama_conversations.wire.items import INPUT_ITEM, Item
 from llama_conversations.wire.responses import IncompleteDetails, ResponseError
 
 logger = get_logger(__name__)
+
+MAX_TOOL_CALLS = 128
+"""Calls of the server's own tools in one turn, where the request sets no lower limit."""
 
 _STOPPED = ResponseError(code="server_error", message="The turn was stopped before the model had finished.")
 
@@ -41,6 +47,16 @@ class Stage(Enum):
     ENDED = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What turns need of the server around them."""
+
+    responses: ResponseStore
+    context: ContextReader
+    tool_servers: ToolServers
+    unseal: Unseal
+
+
 class RunningTurn:
     """A turn on its way.
 
@@ -49,12 +65,14 @@ class RunningTurn:
         error: What made the turn fail, if it did.
     """
 
-    def __init__(self, turn: Turn, responses: ResponseStore, context: ContextReader) -> None:
+    def __init__(self, turn: Turn, around: Surroundings) -> None:
         self.turn = turn
         self.body = b""
         self.error: Exception | None = None
-        self._responses, self._context = responses, context
+        self._around, self._responses = around, around.responses
+        self._wire = ChatWire(turn, around.unseal)
         self._stage = Stage.NEW
+        self._first_request = b""
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """The turn's events; the last is ``response.completed``, ``.incomplete`` or ``.failed``, and is stored by then.
@@ -63,19 +81,20 @@ class RunningTurn:
         later is told by events. Closing the generator early (or cancelling its task) ends the turn as failed.
         """
         try:
-            request = await self._begin()
-            self._stage = Stage.SHOWN
-            begun = response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
-            yield ResponseEvent("response.created", begun)
-            yield ResponseEvent("response.in_progress", begun)
-            async with aclosing(self._generate(request)) as events:
-                async for event in events:
-                    yield event
+            async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+                context = await self._begin(toolbox)
+                self._stage = Stage.SHOWN
+                begun = response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
+                yield ResponseEvent("response.created", begun)
+                yield ResponseEvent("response.in_progress", begun)
+                async with aclosing(self._generate(context, toolbox)) as events:
+                    async for event in events:
+                        yield event
         finally:
             await self._clean_up()
 
-    async def _begin(self) -> bytes:
-        """Claim the turn, read its context, and write the model's request."""
+    async def _begin(self, toolbox: Toolbox) -> Sequence[Item]:
+        """Claim the turn and read its context; what could not be sent to the model is refused now."""
         turn = self.turn
         claim = TurnClaim(turn.response_id, turn.conversation_id, self._new_response() if turn.stored else None)
         position = None
@@ -83,24 +102,25 @@ class RunningTurn:
             self._stage = Stage.CLAIMED
             position = await uninterrupted(self._responses.claim(turn.scope, claim))
         history: Sequence[ItemRecord] = ()
+        reader, previous = self._around.context, turn.request.previous_response_id
         if turn.conversation_id is not None and position:
-            history = await self._context.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
-        elif turn.request.previous_response_id is not None:
-            history = await self._context.of_chain(turn.scope, turn.request.previous_response_id, turn.input)
-        messages = chat_messages(turn.request.instructions, read_items([*history, *turn.input]))
-        return chat_request(turn, messages)
+            history = await reader.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
+        elif previous is not None:
+            history = await reader.of_chain(turn.scope, previous, turn.input)
+        context = read_items([*history, *turn.input])
+        self._first_request = self._wire.request(context, toolbox)
+        return context
 
-    async def _generate(self, request: bytes) -> AsyncGenerator[Event, None]:
-        """Ask the model, show what it says, commit, and show the end."""
+    async def _generate(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
+        """Let the model and the tools work, commit, and show the end."""
         turn = self.turn
-        output = Output(turn.partition, turn.model.provider_id, reasoning_as_summary=_wants_summary(turn))
+        output = Output(
+            turn.partition, turn.model.provider_id, toolbox.new_call, reasoning_as_summary=_wants_summary(turn)
+        )
         try:
-            async with aclosing(self._deltas(request)) as deltas:
-                async for delta in deltas:
-                    for event in output.add(delta):
-                        yield event
-            for event in output.close():
-                yield event
+            async with aclosing(self._rounds(context, toolbox, output)) as events:
+                async for event in events:
+                    yield event
             outcome = await self._end(_outcome(output), output)
         except Exception as error:
             if not isinstance(error, StackError):
@@ -110,16 +130,36 @@ class RunningTurn:
             yield _error_event(error)
         yield ResponseEvent(f"response.{outcome.status}", self.body)
 
-    async def _deltas(self, request: bytes) -> AsyncGenerator[Delta, None]:
-        model = self.turn.model
-        if not self.turn.request.stream:
-            for delta in read_completion(model.provider_id, await model.inference.chat_completion(request)):
-                yield delta
-            return
-        async with aclosing(model.inference.stream_chat_completion(request)) as chunks:
-            async for chunk in chunks:
-                for delta in read_chunk(model.provider_id, chunk):
-                    yield delta
+    async def _rounds(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
+        """The model speaks, the server's tools answer, the model speaks again, until it calls none of them."""
+        request = self._first_request
+        if toolbox.has_servers:
+            async for event in _all(toolbox.list_tools(context, output), toolbox.run_approved(context, output)):
+                yield event
+            request = self._wire.request([*context, *_read(output)], toolbox)
+        left = min(self.turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
+        while True:
+            async for event in _all(self._round(request, output)):
+                yield event
+            calls = output.waiting_calls
+            if not calls:
+                return
+            async for event in _all(toolbox.run(calls, left)):
+                yield event
+            left = max(0, left - len(calls))
+            if output.waits_for_client:
+                return
+            request = self._wire.request([*context, *_read(output)], toolbox, may_call=left > 0)
+
+    async def _round(self, request: bytes, output: Output) -> AsyncGenerator[Event, None]:
+        """The model speaks once."""
+        output.begin_round()
+        async with aclosing(self._wire.ask(request)) as deltas:
+            async for delta in deltas:
+                for event in output.add(delta):
+                    yield event
+        for event in output.end_round():
+            yield event
 
     async def _end(self, outcome: Outcome, output: Output) -> Outcome:
         items = [
@@ -203,6 +243,20 @@ def _outcome(output: Output) -> Outcome:
 def _record(item_id: str, item_type: str, text: str) -> ItemRecord:
     view = masked(text) if item_type == "message" else text
     return ItemRecord(item_id, item_type, text, None if view == text else view)
+
+
+async def _all(*generators: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    """The events of several steps, one after the other; each is closed when it is left early."""
+    for generator in generators:
+        async with aclosing(generator) as events:
+            async for event in events:
+                yield event
+
+
+def _read(output: Output) -> Sequence[Item]:
+    """What a turn has brought forth so far, as items of its own context."""
+    items = (INPUT_ITEM.validate_python(item) for item in output.items)
+    return [item for item in items if isinstance(item, Item)]
 
 
 def _wants_summary(turn: Turn) -> bool:

@@ -15,10 +15,11 @@ from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.pages import list_page, page_query
 from llama_conversations.services.responses.checks import check_request
 from llama_conversations.services.responses.context import ContextReader
-from llama_conversations.services.responses.engine import RunningTurn
+from llama_conversations.services.responses.engine import RunningTurn, Surroundings
 from llama_conversations.services.responses.leases import LeaseKeeper
 from llama_conversations.services.responses.runner import TurnRunner
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.services.tools import ToolServers
 from llama_conversations.storage.records import ItemRecord, now_us
 from llama_conversations.storage.stores import ConversationStore, ResponseStore
 from llama_conversations.wire.answers import EventStream, Json
@@ -52,10 +53,13 @@ class ResponsesServiceImpl(Responses):
         conversations: ConversationStore,
         responses: ResponseStore,
         models: ModelRouter,
+        tool_servers: ToolServers,
         settings: TurnSettings,
     ) -> None:
         self._conversations, self._responses, self._models = conversations, responses, models
+        self._tool_servers = tool_servers
         self._context = ContextReader(conversations, responses)
+        self._around = Surroundings(responses, self._context, tool_servers, unseal=lambda _: None)
         self._drain_seconds = settings.drain_seconds
         self._runner = TurnRunner(settings.max_turns)
         self._leases = LeaseKeeper(responses, self._runner.response_ids, settings.lease_seconds, settings.sweep_seconds)
@@ -71,9 +75,9 @@ class ResponsesServiceImpl(Responses):
 
     async def create_response(self, request: CreateResponse) -> Json[Response] | EventStream:
         """See ``Responses``."""
-        check_request(request)
+        check_request(request, self._tool_servers)
         self._runner.admit()
-        running = RunningTurn(await self._turn(request), self._responses, self._context)
+        running = RunningTurn(await self._turn(request), self._around)
         if request.stream:
             return EventStream(self._runner.stream(running))
         return Json(Response, await self._runner.run(running))

@@ -21,7 +21,7 @@ from llama_conversations.wire.responses import (
     TextShown,
     Usage,
 )
-from llama_conversations.wire.tools import FunctionTool, Tool, ToolMode
+from llama_conversations.wire.tools import FunctionTool, McpServerTool, Tool, ToolMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,12 @@ def _tool_choice(request: CreateResponse) -> ToolMode | dict[str, JsonValue]:
 
 
 def _shown(tool: Tool) -> dict[str, JsonValue]:
-    """A tool as it is echoed: a function always has ``description``, ``parameters`` and ``strict``."""
+    """A tool as it is echoed: a function with all its keys, a tool server without its secrets."""
     given: dict[str, JsonValue] = tool.model_dump(exclude_unset=True)
     if isinstance(tool, FunctionTool):
         return {"type": "function", "description": None, "parameters": None, "strict": False} | given
+    if isinstance(tool, McpServerTool):
+        given.pop("authorization", None)
+        if tool.headers:
+            given["headers"] = dict.fromkeys(tool.headers, "<redacted>")
     return given

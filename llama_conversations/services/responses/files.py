@@ -1,0 +1,2 @@
+def file_text(part):
+    return ""
