@@ -15,6 +15,7 @@
     │   ├── ModelNotFound
     │   ├── CursorNotFound               ``after`` or ``before`` names nothing in this list
     │   ├── DuplicateItem
+    │   ├── NotInBackground              only background responses can be cancelled
     │   ├── ConversationLocked           another turn is running on the conversation
     │   ├── RequestTooLarge
     │   └── StreamStalled                the caller does not read what it is sent
@@ -30,7 +31,7 @@
     │   └── UpstreamGarbled              the answer is not of the protocol
     ├── ToolFailed                       a tool server could not be reached, or does not keep to its protocol
     ├── TurnLost                         a turn's lease ran out before it could be committed
-    ├── Overloaded, ShuttingDown         try again later
+    ├── Overloaded, QueueFull, ShuttingDown         try again later
     ├── ConfigError                      run.yaml, or what it names, is wrong
     │   └── EnvVarError
     └── StorageError
@@ -201,6 +202,14 @@ class ConversationLocked(RequestError):
         self.conversation_id = conversation_id
 
 
+class NotInBackground(RequestError):
+    """A response that was not created with ``background: true``, or that has ended, cannot be cancelled."""
+
+    def __init__(self, response_id: str, reason: str) -> None:
+        super().__init__(f"Response with id '{response_id}' cannot be cancelled: {reason}.")
+        self.response_id = response_id
+
+
 class RequestTooLarge(RequestError):
     """The body is larger than the server takes."""
 
@@ -316,6 +325,18 @@ class Overloaded(StackError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"The server is overloaded: {what}. Please retry.")
+
+
+class QueueFull(Overloaded):
+    """So many background responses wait that no further one is taken; nothing was stored.
+
+    Args:
+        limit: How many may wait.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} background responses are waiting, which is the limit")
+        self.limit = limit
 
 
 class ShuttingDown(StackError):

@@ -40,9 +40,25 @@ class Responses(Protocol):
     @webmethod(route="/responses/{response_id}", method="GET")
     @abstractmethod
     async def get_response(
-        self, response_id: str, *, include: IncludeList | None = None, stream: bool | None = None
-    ) -> Json[Response]:
-        """Retrieve a stored response."""
+        self,
+        response_id: str,
+        *,
+        include: IncludeList | None = None,
+        stream: bool | None = None,
+        starting_after: int | None = None,
+        include_obfuscation: bool | None = None,
+    ) -> Json[Response] | EventStream:
+        """Retrieve a stored response.
+
+        With ``stream=true``, the events of one that was created with ``background`` and ``stream``: those behind
+        ``starting_after`` are replayed, then what comes is shown as it comes.
+        """
+        ...
+
+    @webmethod(route="/responses/{response_id}/cancel", method="POST")
+    @abstractmethod
+    async def cancel_response(self, response_id: str) -> Json[Response]:
+        """Cancel a background response."""
         ...
 
     @webmethod(route="/responses/{response_id}", method="DELETE")

@@ -18,7 +18,8 @@ from llama_conversations.services.models import DiscoveryTiming, ModelAlias, Mod
 from llama_conversations.services.prompts import PromptsServiceImpl
 from llama_conversations.services.providers import ProviderEntry, ProvidersServiceImpl
 from llama_conversations.services.references import ItemFinder
-from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings
+from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings, TurnStores
+from llama_conversations.services.tools import ToolServers
 from llama_conversations.stack.known_apis import SERVICE_APIS
 from llama_conversations.storage.open import Storage
 
@@ -67,7 +68,12 @@ def build_services(
         conversations=ConversationServiceImpl(
             storage.conversations, ItemFinder(storage.conversations, storage.responses)
         ),
-        responses=ResponsesServiceImpl(storage.conversations, storage.responses, models, _turn_settings(config)),
+        responses=ResponsesServiceImpl(
+            TurnStores(storage.conversations, storage.responses, storage.jobs),
+            models,
+            ToolServers({}, {}),
+            _turn_settings(config),
+        ),
         chat_completions=ChatCompletionsServiceImpl(models),
         models=models,
         prompts=PromptsServiceImpl(storage.prompts),

@@ -16,12 +16,14 @@ from llama_conversations.storage.dialects.sqlite import OLDEST_SQLITE, SqliteDat
 from llama_conversations.storage.migrations import HEAD_REVISION
 from llama_conversations.storage.nodes import NodeLocks
 from llama_conversations.storage.sql_conversations import SqlConversationStore
+from llama_conversations.storage.sql_jobs import SqlJobStore
 from llama_conversations.storage.sql_prompts import SqlPromptStore
 from llama_conversations.storage.sql_registry import SqlHealthStore, SqlRegistryStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
 from llama_conversations.storage.stores import (
     ConversationStore,
     HealthStore,
+    JobStore,
     PromptStore,
     RegistryStore,
     ResponseStore,
@@ -34,6 +36,7 @@ class Storage:
 
     conversations: ConversationStore
     responses: ResponseStore
+    jobs: JobStore
     prompts: PromptStore
     registry: RegistryStore
     health: HealthStore
@@ -56,6 +59,7 @@ async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIter
         yield Storage(
             conversations=SqlConversationStore(state),
             responses=SqlResponseStore(state, lease_seconds),
+            jobs=SqlJobStore(state, lease_seconds),
             prompts=SqlPromptStore(databases[stores.prompts.backend]),
             registry=SqlRegistryStore(databases[stores.registry.backend]),
             health=SqlHealthStore(state),

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+from llama_conversations.access import AccessScope
+
 R = TypeVar("R")
 
 MICROSECONDS = 1_000_000
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+TERMINAL: frozenset[ResponseStatus] = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
 
 def now_us() -> int:
@@ -119,6 +122,29 @@ class TurnClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An event of a streamed background response, as the server-sent event that goes out."""
+
+    sequence_number: int
+    frame: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A background response that waits, or that was taken up by this process.
+
+    Attributes:
+        request: The request as JSON text.
+        streamed: Whether its events are kept.
+    """
+
+    scope: AccessScope
+    response: ResponseRecord
+    request: str
+    streamed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TurnCommit:
     """What ends a turn, in one transaction: items appended, the response final, the lease given back.
 
@@ -126,6 +152,7 @@ class TurnCommit:
         items: What the conversation gains: input, then output. Empty for a failed or cancelled turn.
         status: The final status.
         head: As in ``ResponseRecord``; ignored where no response is kept.
+        events: The last events of a streamed background response, but for the terminal one.
     """
 
     response_id: str
@@ -135,6 +162,7 @@ class TurnCommit:
     status: ResponseStatus
     head: str
     output: str
+    events: Sequence[EventRecord] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from typing import Protocol
 from llama_conversations.access import AccessScope
 from llama_conversations.storage.records import (
     ConversationRecord,
+    EventRecord,
     ItemRecord,
+    Job,
     Page,
     PageQuery,
     PromptRecord,
@@ -148,6 +150,61 @@ class ResponseStore(Protocol):
     @abstractmethod
     async def find_item(self, scope: AccessScope, item_id: str) -> str | None:
         """JSON text of the input or output item of that id in a response of its partition."""
+        ...
+
+
+class JobStore(Protocol):
+    """Background responses: a queue in the database, which any process serves."""
+
+    @abstractmethod
+    async def enqueue(self, job: Job, events: Sequence[EventRecord], limit: int) -> None:
+        """Store a queued response; its conversation is leased to it until it ends.
+
+        Errors: ``QueueFull`` when ``limit`` wait already (nothing is stored), ``ConversationNotFound``,
+        ``ConversationLocked``.
+        """
+        ...
+
+    @abstractmethod
+    async def take(self, begun: Callable[[str], str]) -> Job | None:
+        """Take up the job that has waited longest; it is in progress from now on, under a lease of this node.
+
+        ``begun`` makes its head that of a response in progress.
+        """
+        ...
+
+    @abstractmethod
+    async def give_back(self, response_id: str, head: str) -> None:
+        """Queue a job again that this node took up, as if it had never begun; ``head`` says so."""
+        ...
+
+    @abstractmethod
+    async def request_cancel(
+        self, scope: AccessScope, response_id: str, cancelled: Callable[[str], str]
+    ) -> ResponseRecord:
+        """Ask that a background response be cancelled; one that waits still is cancelled at once.
+
+        ``cancelled`` makes the final head from the present one. Answers with the response as it is now.
+        Errors: ``ResponseNotFound``, ``NotInBackground``.
+        """
+        ...
+
+    @abstractmethod
+    async def cancel_requests(self, response_ids: Collection[str]) -> Collection[str]:
+        """Those of these responses that are to be cancelled, or were deleted."""
+        ...
+
+    @abstractmethod
+    async def add_events(self, response_id: str, events: Sequence[EventRecord]) -> None:
+        """Keep events of a response that this node runs."""
+        ...
+
+    @abstractmethod
+    async def events(self, scope: AccessScope, response_id: str, after: int) -> tuple[Job, Sequence[EventRecord]]:
+        """The response, and its kept events behind a sequence number (some of them, if there are many).
+
+        Errors: ``ResponseNotFound``.
+        """
         ...
 
 

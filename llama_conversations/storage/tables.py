@@ -78,6 +78,8 @@ responses = Table(
     Column("cancel_requested", Integer, nullable=False, server_default=text("0")),
     Column("lease_node", Text),
     Column("lease_expires_at", BigInteger),
+    Column("request", Text),
+    Column("streamed", Integer, nullable=False, server_default=text("0")),
     CheckConstraint(
         "status IN ('queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled')",
         name="responses_status",
@@ -89,6 +91,23 @@ responses = Table(
         sqlite_where=text("lease_node IS NOT NULL"),
         postgresql_where=text("lease_node IS NOT NULL"),
     ),
+    Index(
+        "responses_queued",
+        "created_at",
+        "id",
+        sqlite_where=text("status = 'queued'"),
+        postgresql_where=text("status = 'queued'"),
+    ),
+)
+
+response_events = Table(
+    "response_events",
+    metadata,
+    Column("response_id", Text, ForeignKey("responses.id", ondelete="CASCADE"), nullable=False),
+    Column("sequence_number", BigInteger, nullable=False),
+    Column("frame", Text, nullable=False),
+    PrimaryKeyConstraint("response_id", "sequence_number"),
+    sqlite_with_rowid=False,
 )
 
 prompts = Table(

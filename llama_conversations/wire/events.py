@@ -7,7 +7,7 @@ written: an event does not know its place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import orjson
@@ -336,13 +336,13 @@ Event: TypeAlias = (
 
 @dataclass(slots=True)
 class EventWriter:
-    """Numbers events from 0 and writes each as a server-sent event."""
+    """Numbers events and writes each as a server-sent event."""
 
-    _next: int = field(default=0)
+    next_number: int = 0
 
     def frame(self, event: Event) -> bytes:
         """The event as ``event:`` and ``data:`` lines with the blank line behind them."""
-        number, self._next = self._next, self._next + 1
+        number, self.next_number = self.next_number, self.next_number + 1
         if isinstance(event, ResponseEvent):
             data = b'{"type":"%b","response":%b' % (event.type.encode(), event.body)
         else:

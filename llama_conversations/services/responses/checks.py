@@ -51,8 +51,6 @@ def check_request(request: CreateResponse, servers: ToolServers) -> None:
 
 
 def _unsupported(request: CreateResponse) -> Iterator[str]:
-    if request.background:
-        yield "background"
     if request.truncation == "auto":
         yield "truncation"
     if request.prompt is not None:

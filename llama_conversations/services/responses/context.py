@@ -72,7 +72,7 @@ class ContextReader:
         What was deleted from its conversation since is not there. Errors: ``ResponseNotFound``.
         """
         response = await self._responses.get(scope, response_id)
-        own = _records(response.input)
+        own = stored_items(response.input)
         if response.previous_response_id is not None:
             chain = await self._responses.chain(scope, response.previous_response_id)
             before = [item for link in chain for item in await self._of_response(scope, link)]
@@ -83,7 +83,7 @@ class ContextReader:
     async def _of_response(self, scope: AccessScope, response: ResponseRecord) -> Sequence[ItemRecord]:
         """What a link of a chain adds; a chain may begin with a response that was made in a conversation."""
         before = await self._before_turn(scope, response)
-        return [*before, *_records(response.input), *_records(response.output)]
+        return [*before, *stored_items(response.input), *stored_items(response.output)]
 
     async def _before_turn(self, scope: AccessScope, response: ResponseRecord) -> Sequence[ItemRecord]:
         if response.conversation_id is None or response.context_position is None:
@@ -113,7 +113,7 @@ def _check_new(own: Sequence[ItemRecord], history: Sequence[ItemRecord]) -> None
         held.add(item.id)
 
 
-def _records(array: str) -> Sequence[ItemRecord]:
+def stored_items(array: str) -> Sequence[ItemRecord]:
     """Items from the JSON array text that a response keeps."""
     records = []
     for item in from_json(array):  # not orjson: integers of any size stay what they are

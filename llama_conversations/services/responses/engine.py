@@ -16,14 +16,22 @@ from llama_conversations.services.responses.chat_messages import Unseal
 from llama_conversations.services.responses.chat_wire import ChatWire
 from llama_conversations.services.responses.context import ContextReader, read_items
 from llama_conversations.services.responses.failures import failure_of
+from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.output import Output
-from llama_conversations.services.responses.snapshot import IN_PROGRESS, Outcome, response_body, response_head
+from llama_conversations.services.responses.snapshot import IN_PROGRESS, QUEUED, Outcome, response_body, response_head
 from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
-from llama_conversations.storage.records import ItemRecord, ResponseRecord, TurnClaim, TurnCommit
-from llama_conversations.storage.stores import ResponseStore
+from llama_conversations.storage.records import (
+    EventRecord,
+    ItemRecord,
+    ResponseRecord,
+    ResponseStatus,
+    TurnClaim,
+    TurnCommit,
+)
+from llama_conversations.storage.stores import JobStore, ResponseStore
 from llama_conversations.wire.events import ErrorEvent, Event, ResponseEvent
 from llama_conversations.wire.items import INPUT_ITEM, Item
 from llama_conversations.wire.responses import IncompleteDetails, ResponseError
@@ -52,6 +60,7 @@ class Surroundings:
     """What turns need of the server around them."""
 
     responses: ResponseStore
+    jobs: JobStore
     context: ContextReader
     tool_servers: ToolServers
     unseal: Unseal
@@ -72,7 +81,13 @@ class RunningTurn:
         self._around, self._responses = around, around.responses
         self._wire = ChatWire(turn, around.unseal)
         self._stage = Stage.NEW
+        self._stopped = Outcome("failed", error=_STOPPED)
+        self._status: ResponseStatus = "in_progress"
         self._first_request = b""
+
+    def cancel(self) -> None:
+        """What stops the turn from now on is its cancellation."""
+        self._stopped = Outcome("cancelled")
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """The turn's events; the last is ``response.completed``, ``.incomplete`` or ``.failed``, and is stored by then.
@@ -87,20 +102,25 @@ class RunningTurn:
                 begun = response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
                 yield ResponseEvent("response.created", begun)
                 yield ResponseEvent("response.in_progress", begun)
-                async with aclosing(self._generate(context, toolbox)) as events:
-                    async for event in events:
-                        yield event
+                async for event in _all(self._to_its_end(self._work(context, toolbox))):
+                    yield event
         finally:
             await self._clean_up()
 
     async def _begin(self, toolbox: Toolbox) -> Sequence[Item]:
         """Claim the turn and read its context; what could not be sent to the model is refused now."""
         turn = self.turn
-        claim = TurnClaim(turn.response_id, turn.conversation_id, self._new_response() if turn.stored else None)
+        response = new_response(turn, IN_PROGRESS) if turn.stored else None
         position = None
         if turn.leaves_trace:
             self._stage = Stage.CLAIMED
+            claim = TurnClaim(turn.response_id, turn.conversation_id, response)
             position = await uninterrupted(self._responses.claim(turn.scope, claim))
+        return await self._read_context(toolbox, position)
+
+    async def _read_context(self, toolbox: Toolbox, position: int | None) -> Sequence[Item]:
+        """The items that the model is given, from below a position of the conversation."""
+        turn = self.turn
         history: Sequence[ItemRecord] = ()
         reader, previous = self._around.context, turn.request.previous_response_id
         if turn.conversation_id is not None and position:
@@ -111,24 +131,34 @@ class RunningTurn:
         self._first_request = self._wire.request(context, toolbox)
         return context
 
-    async def _generate(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
-        """Let the model and the tools work, commit, and show the end."""
+    async def _work(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
+        """Let the model and the tools work, and commit what came of it."""
         turn = self.turn
         output = Output(
             turn.partition, turn.model.provider_id, toolbox.new_call, reasoning_as_summary=_wants_summary(turn)
         )
+        async for event in _all(self._rounds(context, toolbox, output)):
+            yield event
+        outcome = _outcome(output)
+        items = [
+            _record(str(item["id"]), str(item["type"]), text)
+            for item, text in zip(output.items, outcome.output, strict=True)
+        ]
+        await self._commit(outcome, [*turn.input, *items])
+
+    async def _to_its_end(self, work: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        """The events of the work, and the terminal one: what goes wrong is told, never raised."""
         try:
-            async with aclosing(self._rounds(context, toolbox, output)) as events:
-                async for event in events:
-                    yield event
-            outcome = await self._end(_outcome(output), output)
+            async for event in _all(work):
+                yield event
         except Exception as error:
             if not isinstance(error, StackError):
-                logger.exception("turn %s failed", turn.response_id)
+                logger.exception("turn %s failed", self.turn.response_id)
             self.error = error
-            outcome = await self._fail(_response_error(error))
+            self._stopped = Outcome("failed", error=_response_error(error))
             yield _error_event(error)
-        yield ResponseEvent(f"response.{outcome.status}", self.body)
+            await self._stop()
+        yield ResponseEvent(terminal_event(self._status), self.body)
 
     async def _rounds(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """The model speaks, the server's tools answer, the model speaks again, until it calls none of them."""
@@ -161,24 +191,13 @@ class RunningTurn:
         for event in output.end_round():
             yield event
 
-    async def _end(self, outcome: Outcome, output: Output) -> Outcome:
-        items = [
-            _record(str(item["id"]), str(item["type"]), text)
-            for item, text in zip(output.items, outcome.output, strict=True)
-        ]
-        await self._commit(outcome, [*self.turn.input, *items])
-        return outcome
-
-    async def _fail(self, error: ResponseError) -> Outcome:
-        """Store a failure. If even that fails, the lease runs out and the sweep does it."""
-        outcome = Outcome("failed", error=error)
+    async def _stop(self) -> None:
+        """Store that the turn was stopped, and why. If even that fails, the lease runs out and the sweep does it."""
         try:
-            await self._commit(outcome, ())
+            await self._commit(self._stopped, ())
         except Exception:
-            logger.exception("the failure of %s could not be stored", self.turn.response_id)
-            self._stage = Stage.ENDED
-            self.body = response_body(response_head(self.turn, outcome), outcome)
-        return outcome
+            logger.exception("the end of %s could not be stored", self.turn.response_id)
+            self._ended(self._stopped, response_head(self.turn, self._stopped))
 
     async def _commit(self, outcome: Outcome, items: Sequence[ItemRecord]) -> None:
         turn, head = self.turn, response_head(self.turn, outcome)
@@ -191,10 +210,18 @@ class RunningTurn:
                 status=outcome.status,
                 head=head,
                 output=outcome.output_text,
+                events=await self._last_events(),
             )
             await uninterrupted(self._responses.commit(turn.scope, commit))
+        self._ended(outcome, head)
+
+    def _ended(self, outcome: Outcome, head: str) -> None:
         self._stage = Stage.ENDED
-        self.body = response_body(head, outcome)
+        self._status, self.body = outcome.status, response_body(head, outcome)
+
+    async def _last_events(self) -> Sequence[EventRecord]:
+        """Events that are to be stored with the end of the turn: none, unless it runs in the background."""
+        return ()
 
     async def _clean_up(self) -> None:
         """However the turn was left: nothing stays in progress, nothing stays locked."""
@@ -203,22 +230,75 @@ class RunningTurn:
                 self._responses.unclaim(self.turn.scope, self.turn.response_id, self.turn.conversation_id)
             )
         elif self._stage is Stage.SHOWN:
-            await uninterrupted(self._fail(_STOPPED))
+            await uninterrupted(self._stop())
 
-    def _new_response(self) -> ResponseRecord:
-        turn = self.turn
-        return ResponseRecord(
-            id=turn.response_id,
-            created_at=turn.created_at,
-            status="in_progress",
-            model=turn.model.model_id,
-            conversation_id=turn.conversation_id,
-            previous_response_id=turn.request.previous_response_id,
-            context_position=None,
-            input=f"[{','.join(item.data for item in turn.input)}]",
-            head=response_head(turn, IN_PROGRESS),
-            output=IN_PROGRESS.output_text,
-        )
+
+class RunningJob(RunningTurn):
+    """A turn in the background: claimed when it was queued, and shown to whoever follows its events.
+
+    Args:
+        position: Its conversation's next position when it was queued.
+        journal: Where its events are kept, if they are.
+    """
+
+    def __init__(self, turn: Turn, around: Surroundings, position: int | None, journal: EventJournal | None) -> None:
+        super().__init__(turn, around)
+        self._position, self._journal = position, journal
+        self._stage = Stage.SHOWN
+        self._given_back = False
+
+    def give_back(self) -> None:
+        """If the turn is stopped from now on, it is queued again."""
+        self._given_back = True
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """The turn's events from ``response.in_progress`` on; whatever goes wrong is told by events."""
+        try:
+            async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+                yield ResponseEvent(
+                    "response.in_progress", response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
+                )
+                async for event in _all(self._to_its_end(self._read_and_work(toolbox))):
+                    yield event
+        finally:
+            await self._clean_up()
+
+    async def _read_and_work(self, toolbox: Toolbox) -> AsyncGenerator[Event, None]:
+        context = await self._read_context(toolbox, self._position)
+        async for event in _all(self._work(context, toolbox)):
+            yield event
+
+    async def _last_events(self) -> Sequence[EventRecord]:
+        return () if self._journal is None else await self._journal.last()
+
+    async def _clean_up(self) -> None:
+        if self._stage is Stage.SHOWN and self._given_back:
+            await self._last_events()
+            queued = response_head(self.turn, QUEUED)
+            await uninterrupted(self._around.jobs.give_back(self.turn.response_id, queued))
+            self._stage = Stage.ENDED
+        await super()._clean_up()
+
+
+def new_response(turn: Turn, outcome: Outcome) -> ResponseRecord:
+    """The response of a turn that has not ended, as it is stored."""
+    return ResponseRecord(
+        id=turn.response_id,
+        created_at=turn.created_at,
+        status=outcome.status,
+        model=turn.model.model_id,
+        conversation_id=turn.conversation_id,
+        previous_response_id=turn.request.previous_response_id,
+        context_position=None,
+        input=f"[{','.join(item.data for item in turn.input)}]",
+        head=response_head(turn, outcome),
+        output=outcome.output_text,
+    )
+
+
+def terminal_event(status: ResponseStatus) -> str:
+    """The type of the event that ends a stream; a cancelled response ends as a failed one does (observed)."""
+    return f"response.{status}" if status in ("completed", "incomplete") else "response.failed"
 
 
 def _response_error(error: Exception) -> ResponseError:

@@ -9,7 +9,8 @@ from contextlib import aclosing
 
 from llama_conversations.errors import Overloaded, ShuttingDown, StackError, StreamStalled
 from llama_conversations.log import get_logger
-from llama_conversations.services.responses.engine import RunningTurn
+from llama_conversations.services.responses.engine import RunningJob, RunningTurn
+from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.wire.events import EventWriter
 
 logger = get_logger(__name__)
@@ -123,6 +124,16 @@ class TurnRunner:
             if not running.turn.leaves_trace:
                 task.cancel()
 
+    def start_job(self, job: RunningJob, journal: EventJournal | None) -> asyncio.Task[None]:
+        """Run a background turn. Errors: ``Overloaded``, ``ShuttingDown``."""
+        return self._start(job, _run_silently(job) if journal is None else _run_into_journal(journal, job))
+
+    def stop(self, response_id: str) -> None:
+        """End a turn that runs here before its time."""
+        for task, running_id in self._tasks.items():
+            if running_id == response_id:
+                task.cancel()
+
     async def drain(self, seconds: float) -> None:
         """Take no new turns; wait for those that run, at most so many seconds, then end the others as failed."""
         self._draining = True
@@ -177,6 +188,12 @@ async def _run_silently(running: RunningTurn) -> None:
     async with aclosing(running.events()) as events:
         async for _ in events:
             pass
+
+
+async def _run_into_journal(journal: EventJournal, job: RunningJob) -> None:
+    async with aclosing(job.events()) as events:
+        async for event in events:
+            journal.add(event)
 
 
 async def _run_into(buffer: FrameBuffer, running: RunningTurn) -> None:

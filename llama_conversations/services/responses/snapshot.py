@@ -45,6 +45,7 @@ class Outcome:
 
 
 IN_PROGRESS = Outcome("in_progress")
+QUEUED = Outcome("queued")
 
 
 def response_head(turn: Turn, outcome: Outcome) -> str:
@@ -96,6 +97,12 @@ def failed_head(head: str, error: ResponseError) -> str:
     """The head of a response in progress, made that of a failed one."""
     fields: JsonObject = from_json(head)
     return to_json(fields | {"status": "failed", "error": error.model_dump()}).decode()
+
+
+def head_with_status(head: str, status: ResponseStatus) -> str:
+    """The head of a response that waits, made that of a cancelled one, or of one that has begun."""
+    fields: JsonObject = from_json(head)
+    return to_json(fields | {"status": status}).decode()
 
 
 def _reasoning(request: CreateResponse) -> ReasoningShown:
