@@ -144,13 +144,13 @@ class _Message:
 
 @dataclass(slots=True)
 class _FunctionCall:
-    """A call; ``id_is_ours`` where the model server had given none when the call was first shown."""
+    """A call; ``given_id`` is the model server's id of it, as far as it had one when the call was first shown."""
 
     item_id: str
     index: int
     call_id: str
     name: str
-    id_is_ours: bool
+    given_id: str | None
     arguments: _Text = field(default_factory=_Text)
     status: Status = "in_progress"
 
@@ -170,9 +170,9 @@ class _FunctionCall:
         """Whether a delta of the same index begins another call: some servers give every call the index 0."""
         if delta.name is None:
             return False
-        if self.id_is_ours:  # an id, or the name again, may just come late: before any arguments
+        if self.given_id is None:  # an id, or the name again, may just come late: before any arguments
             return delta.name != self.name or (delta.call_id is not None and bool(self.arguments.pieces))
-        return delta.call_id is not None and delta.call_id != self.call_id
+        return delta.call_id is not None and delta.call_id != self.given_id
 
     def item(self) -> JsonObject:
         return {
@@ -280,8 +280,11 @@ class Output:
         return replace(delta, call_id=before.call_id or delta.call_id, arguments=arguments)
 
     def _new_call(self, delta: ToolCallDelta, name: str) -> _FunctionCall:
-        call_id, item_id = delta.call_id or new_call_id(), self._new_id("function_call")
-        call = _FunctionCall(item_id, len(self._items), call_id, name, id_is_ours=delta.call_id is None)
+        taken = {item.call_id for item in self._items if isinstance(item, _FunctionCall)}
+        call_id = delta.call_id
+        if call_id is None or call_id in taken:  # outputs find their call by its id: no two have the same
+            call_id = new_call_id()
+        call = _FunctionCall(self._new_id("function_call"), len(self._items), call_id, name, delta.call_id)
         self._calls[delta.index] = call
         self._items.append(call)
         return call
