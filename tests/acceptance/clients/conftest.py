@@ -26,7 +26,7 @@ SCRIPT_SECONDS = 60
 FOREIGN = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_")
 """Variables that would make a client talk to somebody else."""
 
-pytest.register_assert_rewrite("harness.turns")
+pytest.register_assert_rewrite(*(f"harness.{name}" for name in ("answers", "event_stream", "turns")))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,8 +20,8 @@ from llama_conversations_providers.tool_runtime.mcp.addresses import (
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_DISGUISED = re.compile(r"%2e|%2f|%5c|\\|/\.\.?(?:/|$)", re.IGNORECASE)
-"""Ways to write ``..`` and ``/`` that one server reads as such and another does not."""
+_AMBIGUOUS = re.compile(r"%|\\|//|/\.\.?(?:/|$)")
+"""Ways to write a path so that one server reads another path in it than the next."""
 
 
 class Denied(Exception):
@@ -59,15 +59,13 @@ class UrlRule:
     base: Target
 
     def matches(self, target: Target) -> bool:
-        """Whether the target lies below the URL."""
-        base = self.base
+        """Whether the target lies below the URL. Errors: ``Denied`` where its path does not tell."""
+        base, prefix = self.base, self.base.path.rstrip("/")
         if (target.scheme, target.host, target.port) != (base.scheme, base.host, base.port):
             return False
-        prefix = base.path.rstrip("/")
-        if not prefix:
-            return True
-        below = target.path == prefix or target.path.startswith(f"{prefix}/")
-        return below and not _DISGUISED.search(target.path)
+        if prefix and _AMBIGUOUS.search(target.path):
+            raise Denied("its path can be read in several ways")
+        return not prefix or target.path == prefix or target.path.startswith(f"{prefix}/")
 
 
 Rule = HostRule | UrlRule | IPv4Network | IPv6Network

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.event_stream import JsonObject, read_frames
 from llama_conversations.access import DEFAULT_SCOPE
 from llama_conversations.apis.inference import Inference, ProviderModel
 from llama_conversations.config.run_config import StorageConfig
+from llama_conversations.errors import ConversationLocked
 from llama_conversations.ids import new_id, new_partition
 from llama_conversations.services.items import prepare_items
 from llama_conversations.services.models import ModelRouter, RoutedModel
@@ -23,7 +25,7 @@ from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.open import Storage, open_storage
-from llama_conversations.storage.records import ConversationRecord, now_us
+from llama_conversations.storage.records import ConversationRecord, TurnClaim, now_us
 from llama_conversations.wire.catalog import Health
 from llama_conversations.wire.events import Event, EventWriter
 from llama_conversations.wire.responses import CreateResponse
@@ -170,7 +172,6 @@ class Desk:
     path: Path
     model: ScriptedModel
     service: ResponsesServiceImpl
-    _opened: list[str] = field(default_factory=list)
 
     def turn(self, **fields: object) -> RunningTurn:
         context = ContextReader(self.storage.conversations, self.storage.responses)
@@ -208,6 +209,33 @@ class Desk:
         answer = await self.service.create_response(request(**fields))
         body: JsonObject = orjson.loads(answer.body)  # type: ignore[union-attr]
         return body
+
+    async def settled(self) -> None:
+        """No turn runs any more."""
+        while running := list(self.service._runner._tasks):
+            await asyncio.wait(running)
+
+    async def unlocked(self, conversation_id: str) -> bool:
+        """Whether a turn could begin in a conversation."""
+        claim = TurnClaim(new_id("resp"), conversation_id, None)
+        try:
+            await self.storage.responses.claim(DEFAULT_SCOPE, claim)
+        except ConversationLocked:
+            return False
+        await self.storage.responses.unclaim(DEFAULT_SCOPE, claim.response_id, conversation_id)
+        return True
+
+    def expire_leases(self) -> None:
+        """Let every lease run out, as the time would."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            for table in ("conversations", "responses"):
+                connection.execute(f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node IS NOT NULL")
+            connection.commit()
+
+    async def sweep(self) -> None:
+        """What the service does now and then."""
+        await self.service._leases._renew()
+        await self.service._leases._sweep()
 
     async def frames(self, **fields: object) -> AsyncGenerator[bytes, None]:
         """A turn through the service, streamed."""

@@ -197,6 +197,14 @@ def test_an_id_that_comes_late_changes_nothing_that_was_shown() -> None:
         assert output[0]["call_id"] != "call_late"
 
 
+def test_calls_that_a_server_gives_one_id_are_told_apart_by_ours() -> None:
+    output = output_of(
+        call(0, "call_a", "look", "{"), call(1, "call_a", "look", "["), call(1, "call_a", "look", "]"), end()
+    )
+    assert [item["arguments"] for item in output] == ["{", "[]"]
+    assert output[0]["call_id"] == "call_a" != output[1]["call_id"]
+
+
 def test_a_call_that_never_gets_a_name_is_garbage() -> None:
     response = check_stream(streamed(text("Well,"), call(0, "call_a", None, "{}"), end("tool_calls")))
     assert response["error"] == {
