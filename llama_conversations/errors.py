@@ -28,7 +28,9 @@
     │   ├── UpstreamUnreachable          no connection
     │   ├── UpstreamTimedOut
     │   ├── UpstreamDisconnected         the connection ended in mid-answer
-    │   └── UpstreamGarbled              the answer is not of the protocol
+    │   ├── UpstreamGarbled              the answer is not of the protocol
+    │   ├── RecordingMissing             nothing is recorded that a replay could answer with
+    │   └── RecordingUnreadable          a recording's file is not one
     ├── ToolFailed                       a tool server could not be reached, or does not keep to its protocol
     ├── TurnLost                         a turn's lease ran out before it could be committed
     ├── Overloaded, QueueFull, ShuttingDown         try again later
@@ -288,6 +290,29 @@ class UpstreamDisconnected(UpstreamError):
 
 class UpstreamGarbled(UpstreamError):
     """The model server's answer is not of the protocol."""
+
+
+class RecordingMissing(UpstreamError):
+    """A replay has no recording of what is asked.
+
+    Args:
+        operation: What is asked, such as ``chat_completion``.
+        file: Where the recording would be.
+        difference: A unified diff from the nearest recording to what is asked; empty where there is none.
+    """
+
+    def __init__(self, provider_id: str, operation: str, file: str, difference: str = "") -> None:
+        found = f"The nearest differs so:\n{difference}" if difference else "Nothing like it is recorded either."
+        super().__init__(provider_id, f"This {operation} is not recorded: there is no {file}. {found}")
+        self.operation, self.file, self.difference = operation, file, difference
+
+
+class RecordingUnreadable(UpstreamError):
+    """The file of a recording cannot be read, or holds something else."""
+
+    def __init__(self, provider_id: str, file: str, reason: str) -> None:
+        super().__init__(provider_id, f"The recording {file} cannot be used: {reason}")
+        self.file, self.reason = file, reason
 
 
 class ToolServerForbidden(RequestError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +23,7 @@ app.add_typer(config_commands.app, name="config")
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 each is an argument or an option of the command
     source: Source,
     *,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = None,
@@ -31,14 +32,21 @@ def run(
         str | None,
         typer.Option(metavar="API=PROVIDER,…", help="Providers instead of those that CONFIG has for these APIs."),
     ] = None,
+    inference_mode: Annotated[
+        str | None,
+        typer.Option(metavar="MODE", help="live, record, replay or record-if-missing; see docs/testing.md."),
+    ] = None,
+    recordings: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where inference is recorded to and replayed from.")
+    ] = None,
     env: Variables = None,
 ) -> None:
     """Serve a configuration until Ctrl-C or SIGTERM; what runs then may finish."""
-    from llama_conversations.cli.serving import Listening, run_stack
+    from llama_conversations.cli.serving import Listening, Recording, run_stack
 
     environ = environment(env)
     with told_plainly():
-        run_stack(source, environ, providers, Listening(host, port))
+        run_stack(source, environ, providers, Listening(host, port), Recording(inference_mode, recordings))
 
 
 @app.command()

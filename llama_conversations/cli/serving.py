@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from llama_conversations.cli.welcome import show_welcome
-from llama_conversations.config import LoadedConfig
+from llama_conversations.config import InferenceRecordingConfig, LoadedConfig, config_error, parse_settings
 from llama_conversations.library import asgi_app
 from llama_conversations.log import configure_logging
 from llama_conversations.server.serve import new_event_loop, serve
@@ -34,10 +35,30 @@ class Listening:
         return replace(loaded, config=loaded.config.model_copy(update={"server": server}))
 
 
-def run_stack(source: str, environ: Mapping[str, str], providers: str | None, listening: Listening) -> None:
+@dataclass(frozen=True)
+class Recording:
+    """Whether and where inference is recorded, instead of what the configuration says; ``None``: as it says."""
+
+    mode: str | None = None
+    directory: Path | None = None
+
+    def applied_to(self, loaded: LoadedConfig) -> LoadedConfig:
+        """The configuration with these in it. Errors: ``ConfigError`` for a mode that there is not."""
+        chosen = {"mode": self.mode, "directory": self.directory}
+        update = {key: value for key, value in chosen.items() if value is not None}
+        tree = {**dict(loaded.config.inference_recording), **update}
+        settings, findings = parse_settings(InferenceRecordingConfig, tree, ("inference_recording",))
+        if settings is None:
+            raise config_error("command line", findings)
+        return replace(loaded, config=loaded.config.model_copy(update={"inference_recording": settings}))
+
+
+def run_stack(
+    source: str, environ: Mapping[str, str], providers: str | None, listening: Listening, recording: Recording
+) -> None:
     """Serve until a signal comes. Errors: ``StackError`` of whatever kind keeps it from starting."""
     specs = provider_specs()
-    loaded = listening.applied_to(load_stack_config(source, environ, specs, providers))
+    loaded = recording.applied_to(listening.applied_to(load_stack_config(source, environ, specs, providers)))
     configure_logging(loaded.config.server.log_level)
     stack = Stack(loaded, specs)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -48,6 +69,9 @@ async def _serve(stack: Stack) -> None:
     settings = stack.loaded.config.server
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Opening [bold]{escape(stack.loaded.config.distro_name)}[/] …")
+    recording = stack.loaded.config.inference_recording
+    if recording.mode != "live":
+        console.print(f"Inference [bold]{recording.mode}[/]: {escape(str(recording.directory.absolute()))}")
     async with stack:
         await serve(
             asgi_app(stack),

@@ -8,6 +8,7 @@ from llama_conversations.config.masking import mask_secrets
 from llama_conversations.config.run_config import (
     Backend,
     CorsConfig,
+    InferenceRecordingConfig,
     LimitsConfig,
     ModelResource,
     ProviderEntry,
@@ -28,6 +29,7 @@ __all__ = [
     "CorsConfig",
     "Distribution",
     "Finding",
+    "InferenceRecordingConfig",
     "KeyPath",
     "KnownProvider",
     "LimitsConfig",

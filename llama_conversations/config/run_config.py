@@ -39,6 +39,7 @@ def _known_api(name: str) -> str:
     return name
 
 
+RecordingMode = Literal["live", "record", "replay", "record-if-missing"]
 ApiName = Annotated[str, AfterValidator(_known_api)]
 Name = Annotated[str, StringConstraints(min_length=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -56,6 +57,10 @@ def _matching(pattern: re.Pattern[str], demand: str) -> AfterValidator:
 def _database_path(path: Path) -> Path:
     if ":memory:" in str(path) or "mode=memory" in str(path):
         raise plain_error("a database in memory is not supported: give the path of a file")
+    return _expanded(path)
+
+
+def _expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
@@ -240,6 +245,19 @@ class TurnsConfig(SettingsModel):
     )
 
 
+class InferenceRecordingConfig(SettingsModel):
+    """Whether model servers are asked, or what they once said is said again."""
+
+    mode: RecordingMode = Field(
+        default="live",
+        description="live: ask the model servers; record: ask them, and keep what they say; replay: never ask them, "
+        "answer with what was kept; record-if-missing: replay what was kept before, record the rest",
+    )
+    directory: Annotated[Path, AfterValidator(_expanded)] = Field(
+        default=Path("recordings"), description="Where it is kept; a folder in it for each provider"
+    )
+
+
 class StackRunConfig(SettingsModel):
     """A whole run.yaml."""
 
@@ -266,6 +284,10 @@ class StackRunConfig(SettingsModel):
     server: ServerConfig = Field(default_factory=ServerConfig, description="How the server is reached")
     turns: TurnsConfig = Field(
         default_factory=TurnsConfig, description="How turns are guarded against processes that die"
+    )
+    inference_recording: InferenceRecordingConfig = Field(
+        default_factory=InferenceRecordingConfig,
+        description="Whether model servers are asked, or what they once said is said again: for tests",
     )
     model_refresh_seconds: Seconds = Field(
         default=300, description="How often the providers are asked anew which models they have"

@@ -134,6 +134,8 @@ _TABLE: Mapping[type[BaseException], Callable[[Any], Refusal]] = dict(
         _row(errors.UpstreamUnreachable, _server_error(503, _SOON)),
         _row(errors.UpstreamTimedOut, _server_error(504)),
         _row(errors.UpstreamGarbled, _server_error(502, _NO_RETRY)),
+        _row(errors.RecordingMissing, Refusal(424, "upstream_error", "recording_missing")),
+        _row(errors.RecordingUnreadable, Refusal(424, "upstream_error", "recording_unreadable")),
         _row(errors.TurnLost, _server_error(500)),
         _row(errors.Overloaded, _server_error(503, _SOON)),
         _row(errors.ShuttingDown, _server_error(503, _SOON)),

@@ -20,6 +20,7 @@ from llama_conversations.stack.factories import make_provider
 from llama_conversations.stack.known_apis import INFERENCE, SERVICE_APIS
 from llama_conversations.stack.loading import ConfigSource, load_stack_config
 from llama_conversations.stack.provider_spec import Provider, ProviderContext
+from llama_conversations.stack.recording.inference import recorded
 from llama_conversations.stack.registry import ProviderSpecs, provider_specs
 from llama_conversations.stack.resolver import ResolvedProvider, resolve
 from llama_conversations.stack.services import Services, build_services
@@ -145,7 +146,8 @@ class Stack:
     async def _open_provider(self, resolved: ResolvedProvider, available: Mapping[str, object]) -> Provider:
         dependencies = {api: available[api] for api in resolved.spec.api_dependencies}
         context = ProviderContext(resolved.provider_id, resolved.config, dependencies)
-        provider = make_provider(resolved, context, self.loaded.source)
+        source, recording = self.loaded.source, self.loaded.config.inference_recording
+        provider = recorded(make_provider(resolved, context, source), resolved.provider_id, recording, source)
         try:
             await provider.initialize()
         except Exception as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import openai
 import pytest
-from harness.server import StackServer
 from openai import OpenAI
 
+from harness.server import StackServer
+
 MODEL = "smollm2-135m-instruct"
-NO_PROVIDERS = {name: "" for name in ("OPENAI_API_KEY", "OLLAMA_URL", "VLLM_URL", "LLAMA_CPP_MODEL")}
+NO_PROVIDERS = dict.fromkeys(("OPENAI_API_KEY", "OLLAMA_URL", "VLLM_URL", "LLAMA_CPP_MODEL"), "")
 
 
 @pytest.fixture(scope="module")

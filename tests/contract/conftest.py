@@ -13,8 +13,9 @@ from typing import Protocol
 
 import httpx2
 import pytest
-from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from openai import AsyncOpenAI, OpenAI
+
+from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
 
 pytest.register_assert_rewrite(

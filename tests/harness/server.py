@@ -104,11 +104,20 @@ class StackServer:
         """Everything that the process printed."""
         return "".join(self.output)
 
-    def stop(self) -> int:
-        """Ask it to end (SIGTERM) and wait; its exit code."""
+    def ask_to_stop(self) -> None:
+        """Ask it to end (SIGTERM)."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait until it has ended; its exit code."""
+        assert self._process is not None
         return self._process.wait(STOP_SECONDS)
+
+    def stop(self) -> int:
+        """Ask it to end and wait; its exit code."""
+        self.ask_to_stop()
+        return self.wait()
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""

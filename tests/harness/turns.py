@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+
 from harness.answers import ok
 from harness.event_stream import JsonObject, check_stream, read_frames
 from scripted_model import LoggedRequest, ScriptedModel

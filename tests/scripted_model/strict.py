@@ -223,12 +223,15 @@ def _first_of(error: ValidationError) -> Invalid:
     first = error.errors()[0]
     path = ""
     before: int | str = ""
+    name = ""
     for key in first["loc"]:
+        chosen = before == "response_format" or (isinstance(before, int) and name in {"messages", "content"})
+        before = key
         if isinstance(key, int):
             path += f"[{key}]"
-        elif not (isinstance(before, int) or before == "response_format" or key == "str" or "[" in key):
-            path += f".{key}" if path else key  # the others are tags of unions
-        before = key
+        elif not (chosen or key == "str" or "[" in key):  # these are tags of unions
+            name = key
+            path += f".{key}" if path else key
     if first["type"] == "extra_forbidden":
         return Invalid(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
     if first["type"] == "missing":

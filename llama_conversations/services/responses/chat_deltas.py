@@ -85,7 +85,8 @@ def _read(provider_id: str, payload: bytes, key: Literal["delta", "message"]) ->
 
 
 def _read_choice(choice: JsonObject, key: str) -> Iterator[Delta]:
-    delta = cast("JsonObject", choice.get(key) or {})
+    # a last chunk may have no delta, a completion without a message is none
+    delta = cast("JsonObject", choice[key] if key == "message" else choice.get(key) or {})
     reasoning = delta.get("reasoning_content") or delta.get("reasoning")
     if reasoning:
         yield ReasoningDelta(_string(reasoning))

@@ -57,9 +57,10 @@ class LeaseKeeper:
             await self._responses.renew_leases(running)
 
     async def _sweep(self) -> None:
-        swept = await self._responses.sweep(lambda head: failed_head(head, _DIED))
-        for response_id in swept:
-            logger.warning("turn %s was left by a process that died; it is stored as failed", response_id)
+        """Sweep until nothing is left: the store takes so many turns at a time."""
+        while swept := await self._responses.sweep(lambda head: failed_head(head, _DIED)):
+            for response_id in swept:
+                logger.warning("turn %s was left by a process that died; it is stored as failed", response_id)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -23,6 +23,7 @@ from llama_conversations.services.responses.chat_deltas import (
     ToolCallDelta,
 )
 from llama_conversations.services.responses.output_items import (
+    CALLS,
     FunctionCallItem,
     GrowingCall,
     GrowingItem,
@@ -42,17 +43,15 @@ NewCall: TypeAlias = Callable[["Place"], GrowingCall]
 class Place:
     """Where a call stands in the output, and how the model named it: what a call item is made from."""
 
-    __slots__ = ("call_id", "id_is_ours", "index", "name", "new_id")
+    __slots__ = ("call_id", "given_id", "index", "name", "new_id")
 
-    def __init__(self, index: int, delta: ToolCallDelta, name: str, new_id: Callable[[str], str]) -> None:
-        self.index, self.name, self.new_id = index, name, new_id
-        self.call_id = delta.call_id or new_call_id()
-        self.id_is_ours = delta.call_id is None
+    def __init__(self, index: int, call_id: str, given_id: str | None, name: str, new_id: Callable[[str], str]) -> None:
+        self.index, self.call_id, self.given_id, self.name, self.new_id = index, call_id, given_id, name, new_id
 
 
 def client_function(place: Place) -> FunctionCallItem:
     """A call of a function that the client runs."""
-    return FunctionCallItem(place.new_id("function_call"), place.index, place.call_id, place.name, place.id_is_ours)
+    return FunctionCallItem(place.new_id("function_call"), place.index, place.call_id, place.name, place.given_id)
 
 
 class Output:
@@ -178,7 +177,11 @@ class Output:
         return replace(delta, call_id=before.call_id or delta.call_id, arguments=arguments)
 
     def _new_call(self, delta: ToolCallDelta, name: str) -> GrowingCall:
-        call = self._new_call_item(Place(len(self._items), delta, name, self._new_id))
+        taken = {item.call_id for item in self._items if isinstance(item, CALLS)}
+        call_id = delta.call_id
+        if call_id is None or call_id in taken:  # outputs find their call by its id: no two have the same
+            call_id = new_call_id()
+        call = self._new_call_item(Place(len(self._items), call_id, delta.call_id, name, self._new_id))
         self._calls[delta.index] = call
         self._items.append(call)
         return call
@@ -196,9 +199,9 @@ def _begins_another(delta: ToolCallDelta, call: GrowingCall) -> bool:
     """Whether a delta of the same index begins another call: some servers give every call the index 0."""
     if delta.name is None:
         return False
-    if call.id_is_ours:  # an id, or the name again, may just come late: before any arguments
+    if call.given_id is None:  # an id, or the name again, may just come late: before any arguments
         return delta.name != call.name or (delta.call_id is not None and bool(call.arguments.pieces))
-    return delta.call_id is not None and delta.call_id != call.call_id
+    return delta.call_id is not None and delta.call_id != call.given_id
 
 
 def _sum(a: Usage, b: Usage) -> Usage:

@@ -42,11 +42,11 @@ class GrowingItem(Protocol):
 
 
 class GrowingCall(GrowingItem, Protocol):
-    """A call of a tool, whoever runs it; ``id_is_ours`` where the model server had given no id when it was shown."""
+    """A call of a tool, whoever runs it; ``given_id`` is the model server's id of it, if it had one when it was shown."""
 
     call_id: str
     name: str
-    id_is_ours: bool
+    given_id: str | None
     arguments: TextPart
 
     @abstractmethod
@@ -177,7 +177,7 @@ class FunctionCallItem:
     index: int
     call_id: str
     name: str
-    id_is_ours: bool
+    given_id: str | None
     arguments: TextPart = field(default_factory=TextPart)
     status: Status = "in_progress"
 
@@ -212,7 +212,7 @@ class CustomCallItem:
     index: int
     call_id: str
     name: str
-    id_is_ours: bool
+    given_id: str | None
     arguments: TextPart = field(default_factory=TextPart)
     status: Status = "in_progress"
 
@@ -261,7 +261,7 @@ class McpCallItem:
     index: int
     call_id: str
     name: str
-    id_is_ours: bool
+    given_id: str | None
     server_label: str = ""
     approval_request_id: str | None = None
     arguments: TextPart = field(default_factory=TextPart)
@@ -323,7 +323,7 @@ class ApprovalRequestItem:
     index: int
     call_id: str
     name: str
-    id_is_ours: bool
+    given_id: str | None
     server_label: str = ""
     arguments: TextPart = field(default_factory=TextPart)
 
@@ -376,3 +376,7 @@ class ListToolsItem:
             "tools": self.tools,
             "error": self.error,
         }
+
+
+CALLS = (FunctionCallItem, CustomCallItem, McpCallItem, ApprovalRequestItem)
+"""Every kind of ``GrowingCall``."""

@@ -152,7 +152,7 @@ class Toolbox:
         offered = self._functions.get(place.name)
         if isinstance(offered, CustomTool):
             item_id = place.new_id("custom_tool_call")
-            return CustomCallItem(item_id, place.index, place.call_id, place.name, place.id_is_ours)
+            return CustomCallItem(item_id, place.index, place.call_id, place.name, place.given_id)
         mcp = self._mcp.get(place.name)
         if offered is not None or mcp is None:
             return client_function(place)
@@ -164,7 +164,7 @@ class Toolbox:
             place.index,
             place.call_id,
             mcp.definition.name,
-            place.id_is_ours,
+            place.given_id,
             server_label=mcp.tool.server_label,
         )
 
@@ -199,7 +199,7 @@ class Toolbox:
                 McpCallItem,
                 call_id=request.id,
                 name=request.name,
-                id_is_ours=True,
+                given_id=request.id,
                 server_label=request.server_label,
                 approval_request_id=request.id,
             )

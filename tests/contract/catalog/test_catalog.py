@@ -6,9 +6,9 @@ from importlib.metadata import version
 
 import openai
 import pytest
+
 from harness.answers import ok, refused
 from harness.server import UPSTREAM_KEY
-
 from llama_conversations.apis.webmethod import webmethods
 from llama_conversations.stack.known_apis import SERVICE_APIS
 

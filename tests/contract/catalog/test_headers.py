@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx2
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import create, user
 

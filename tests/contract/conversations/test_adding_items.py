@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import add, create, ids_of, items_of, page, texts_of, user
-from unit.wire.item_samples import REQUIRED
-
 from llama_conversations.wire.items import ITEM_TYPES
+from unit.wire.item_samples import REQUIRED
 
 BAD_ITEMS = {
     "no role": ({"type": "message", "content": "x"}, "invalid_value|missing_required_parameter"),

@@ -6,6 +6,7 @@ import json
 from urllib.parse import quote
 
 import pytest
+
 from harness.answers import ok
 from harness.connection import Connection
 from harness.conversations import create, items_of, user

@@ -7,6 +7,7 @@ from collections import Counter
 
 import httpx2
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import BATCH, create, items_of, texts_of, user
 

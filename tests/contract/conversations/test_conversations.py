@@ -6,6 +6,7 @@ import re
 import time
 
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import create, ids_of, items_of, texts_of, user
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+
 from harness.answers import ok
 from harness.conversations import add, create, items_of, texts_of, user
 

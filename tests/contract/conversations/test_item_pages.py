@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import BATCH, add, create, ids_of, items_of, page, pages, texts_of, user
 

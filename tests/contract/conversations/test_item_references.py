@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import add, create, ids_of, items_of, texts_of, user
-from unit.wire.item_samples import REQUIRED
-
 from llama_conversations.wire.items import INCLUDABLE
+from unit.wire.item_samples import REQUIRED
 
 
 def reference(item_id):

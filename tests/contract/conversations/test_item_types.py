@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import create, ids_of, items_of
-from unit.wire.item_samples import ALL, INPUT_FILE, INPUT_IMAGE, LOGPROB, OUTPUT_TEXT, REQUIRED
-
 from llama_conversations.wire.items import INCLUDABLE, ITEM_TYPES
+from unit.wire.item_samples import ALL, INPUT_FILE, INPUT_IMAGE, LOGPROB, OUTPUT_TEXT, REQUIRED
 
 EVERYTHING = {"include[]": list(INCLUDABLE)}
 EXTRA = {

@@ -7,6 +7,7 @@ import secrets
 
 import httpx2
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import create, ids_of, user
 

@@ -6,9 +6,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.conversations import Conversation, ConversationDeletedResource, Message
-from unit.wire.item_samples import KNOWN_TO_THE_CLIENT
 
 from llama_conversations.wire.items import INCLUDABLE
+from unit.wire.item_samples import KNOWN_TO_THE_CLIENT
 
 
 def user(text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import add, create, items_of, texts_of, user
 from harness.server import StackServer, scripted_config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import add, create, ids_of, items_of, texts_of, user
 

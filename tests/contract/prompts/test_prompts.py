@@ -6,6 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness.answers import ok, refused
 
 HELLO = {"prompt": "Hello {{name}}, from {{ place }}!"}

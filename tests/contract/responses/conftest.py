@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+
 from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
 

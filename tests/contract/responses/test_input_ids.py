@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import create, ids_of, items_of, user
 from harness.turns import TIME, WEATHER, input_items, messages_for, post, stream, text_of, turn
@@ -66,9 +67,7 @@ def test_an_id_that_the_conversation_holds_is_refused_and_nothing_is_kept(
 
 
 @pytest.mark.parametrize("stored", [True, False])
-def test_an_id_twice_in_one_input_is_refused(
-    http: httpx2.Client, model: ScriptedModel, tag: str, stored: bool
-) -> None:
+def test_an_id_twice_in_one_input_is_refused(http: httpx2.Client, model: ScriptedModel, tag: str, stored: bool) -> None:
     answer = post(http, "echo", [user(f"tag={tag}", id="msg_1"), user("b", id="msg_1")], store=stored)
     refused(answer, 400, None, "input")
     assert model.requests(tag=tag) == []
@@ -156,7 +155,9 @@ def test_every_stored_item_can_be_sent_back_verbatim(http: httpx2.Client, model:
     conversation_id = create(http, [{"role": "developer", "content": "Be kind."}, user("Hello")])
     turn(http, "reasoning", "Think", conversation=conversation_id)
     turn(http, "parallel-tools", "Call", conversation=conversation_id, tools=[WEATHER, TIME])
-    outputs = [{"type": "function_call_output", "call_id": f"call_{city}", "output": city} for city in ("paris", "rome")]
+    outputs = [
+        {"type": "function_call_output", "call_id": f"call_{city}", "output": city} for city in ("paris", "rome")
+    ]
     turn(http, "refusal", outputs, conversation=conversation_id)
     everything = items_of(http, conversation_id)
     assert text_of(turn(http, "echo", [*everything, user("Last")])).endswith("last=Last")

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from harness.server import UPSTREAM_KEY
 from harness.turns import TIME, WEATHER, messages_for, sent, stream, turn
 from scripted_model import ScriptedModel
@@ -103,9 +104,7 @@ def test_whether_a_tool_is_strict_is_passed_on(
 
 
 @pytest.mark.parametrize("choice", ["auto", "none", "required"])
-def test_a_tool_choice_in_a_word_is_passed_on(
-    http: httpx2.Client, model: ScriptedModel, tag: str, choice: str
-) -> None:
+def test_a_tool_choice_in_a_word_is_passed_on(http: httpx2.Client, model: ScriptedModel, tag: str, choice: str) -> None:
     assert asked(http, model, tag, tools=[WEATHER], tool_choice=choice)["tool_choice"] == choice
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from harness.conversations import create, user
 from harness.turns import TIME, WEATHER, sent, stream, turn
 from scripted_model import LoggedRequest, ScriptedModel

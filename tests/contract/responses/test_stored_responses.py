@@ -6,10 +6,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from openai import OpenAI
+
 from harness.answers import ok, refused
 from harness.conversations import create, ids_of, items_of, texts_of, user
 from harness.turns import WEATHER, input_items, post, stream, turn
-from openai import OpenAI
 
 UNKNOWN = "resp_" + "0" * 50
 
@@ -69,7 +70,9 @@ def test_what_is_retrieved_is_what_was_shown(http: httpx2.Client, mode: str) -> 
     stream(http, mode, "Hello", tools=[WEATHER], metadata={"k": "v"}, instructions="x", user="u")
 
 
-@pytest.mark.parametrize("query", ["", "?include[]=message.output_text.logprobs", "?include=reasoning.encrypted_content"])
+@pytest.mark.parametrize(
+    "query", ["", "?include[]=message.output_text.logprobs", "?include=reasoning.encrypted_content"]
+)
 def test_a_response_is_retrieved_with_any_include(http: httpx2.Client, query: str) -> None:
     response = turn(http)
     assert ok(http.get(f"/responses/{response['id']}{query}")) == response

@@ -6,6 +6,7 @@ import json
 
 import httpx2
 import pytest
+
 from harness.turns import TIME, WEATHER, checked, post, request, stream, text_of, turn
 from scripted_model import ScriptedModel
 from scripted_model.answers import Answer, delta, finish, text, tool_call
@@ -180,9 +181,7 @@ def test_a_streamed_turn_has_the_output_of_a_plain_one(http: httpx2.Client, mode
     assert streamed["status"] == plain["status"]
 
 
-def test_the_first_events_are_told_before_the_model_has_said_anything(
-    http: httpx2.Client, tag: str
-) -> None:
+def test_the_first_events_are_told_before_the_model_has_said_anything(http: httpx2.Client, tag: str) -> None:
     body = request("hang", f"gate={tag} tag={tag}", stream=True, store=False)
     with http.stream("POST", "/responses", json=body) as answer:
         lines = answer.iter_lines()

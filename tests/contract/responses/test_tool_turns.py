@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import add, create, ids_of, items_of, user
 from harness.turns import TIME, WEATHER, messages_for, post, sent, stream, text_of, turn

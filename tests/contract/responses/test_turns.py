@@ -8,9 +8,10 @@ import time
 
 import httpx2
 import pytest
+from openai import OpenAI
+
 from harness.answers import ok
 from harness.turns import TIME, WEATHER, messages_for, post, text_of, turn
-from openai import OpenAI
 from scripted_model import ScriptedModel
 from scripted_model.answers import Answer, delta, text
 from scripted_model.modes import PARIS, ROME, UNICODE_TEXT
@@ -100,12 +101,39 @@ def test_every_parameter_is_echoed_as_it_was_given(http: httpx2.Client) -> None:
 
 
 def test_null_stands_for_every_absent_parameter(http: httpx2.Client) -> None:
-    names = (
-        "instructions conversation previous_response_id store background stream stream_options include tools tool_choice "
-        "parallel_tool_calls max_tool_calls max_output_tokens temperature top_p top_logprobs presence_penalty "
-        "frequency_penalty text reasoning truncation metadata prompt context_management moderation service_tier user "
-        "safety_identifier prompt_cache_key prompt_cache_retention prompt_cache_options"
-    ).split()
+    names = [
+        "instructions",
+        "conversation",
+        "previous_response_id",
+        "store",
+        "background",
+        "stream",
+        "stream_options",
+        "include",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "max_tool_calls",
+        "max_output_tokens",
+        "temperature",
+        "top_p",
+        "top_logprobs",
+        "presence_penalty",
+        "frequency_penalty",
+        "text",
+        "reasoning",
+        "truncation",
+        "metadata",
+        "prompt",
+        "context_management",
+        "moderation",
+        "service_tier",
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+    ]
     response = turn(http, "echo", "Hello", **dict.fromkeys(names))
     assert {key: response[key] for key in DEFAULTS} == DEFAULTS
     assert "conversation" not in response

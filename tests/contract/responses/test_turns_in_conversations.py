@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx2
 import pytest
+
 from harness.answers import ok
 from harness.conversations import add, create, ids_of, items_of, texts_of, user
 from harness.turns import TIME, WEATHER, input_items, messages_for, sent, stream, text_of, turn
@@ -218,7 +219,12 @@ def test_images_in_a_conversation_reach_the_model_though_listings_hide_them(
 def test_items_that_chat_completions_do_not_know_are_kept_and_left_out(
     http: httpx2.Client, model: ScriptedModel, tag: str
 ) -> None:
-    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
+    search = {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "x"},
+    }
     conversation_id = create(http, [user("One"), search])
     turn(http, "echo", f"tag={tag}", conversation=conversation_id)
     assert [message["content"] for message in messages_for(model, tag)] == ["One", f"tag={tag}"]

@@ -10,12 +10,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+
+from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations_providers.inference.openai_wire.config import OpenAIConfig
 from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference, create
 from scripted_model import ScriptedModel
 from scripted_model.raw import RawServer
-
-from llama_conversations.stack.provider_spec import ProviderContext
 
 API_KEY = "sk-of-this-test"
 CERTIFICATES = Path(__file__).parent / "certificates"

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import orjson
 import pytest
+
 from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference
 from scripted_model import Answer, ScriptedModel
 from scripted_model.answers import Step, text
@@ -161,7 +162,7 @@ async def test_many_turns_run_at_once(provider: OpenAIInference, model_server: S
 async def test_a_history_of_megabytes_is_sent_whole(
     provider: OpenAIInference, model_server: ScriptedModel, tag: str
 ) -> None:
-    body = chat("echo", f"{'long ' * 800_000}tag={tag}")
+    body = chat("json", f"{'long ' * 800_000}tag={tag}")
     await provider.chat_completion(body)
     [request] = model_server.requests(tag=tag)
     assert request.raw.encode() == body

@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+
+from llama_conversations.apis.inference import Inference, ProviderModel
+from llama_conversations.errors import ConfigError, UpstreamError, UpstreamGarbled, UpstreamUnreachable
+from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations_providers.inference.openai_wire.config import OpenAIConfig
 from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference, create
 from scripted_model import ScriptedModel
 from scripted_model.bodies import chat
 from scripted_model.modes import MODELS
 from scripted_model.raw import RawServer, http
-
-from llama_conversations.apis.inference import Inference, ProviderModel
-from llama_conversations.errors import ConfigError, UpstreamError, UpstreamGarbled, UpstreamUnreachable
-from llama_conversations.stack.provider_spec import ProviderContext
 
 Connect = Callable[..., Awaitable[OpenAIInference]]
 RawServers = Callable[..., Awaitable[tuple[str, RawServer]]]

@@ -6,10 +6,6 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 import pytest
-from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference
-from scripted_model import Answer, ScriptedModel
-from scripted_model.bodies import chat
-from scripted_model.raw import RawServer, chunked, http
 
 from llama_conversations.errors import (
     UpstreamDenied,
@@ -21,6 +17,10 @@ from llama_conversations.errors import (
     UpstreamRateLimited,
     UpstreamRejected,
 )
+from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference
+from scripted_model import Answer, ScriptedModel
+from scripted_model.bodies import chat
+from scripted_model.raw import RawServer, chunked, http
 
 Connect = Callable[..., Awaitable[OpenAIInference]]
 RawServers = Callable[..., Awaitable[tuple[str, RawServer]]]
@@ -102,6 +102,20 @@ async def test_a_plain_answer_that_breaks_off_is_no_answer(
     provider: OpenAIInference, model: str, kind: type[UpstreamError]
 ) -> None:
     assert type(await plain_error(provider, chat(model))) is kind
+
+
+async def test_no_key_is_logged_whatever_goes_wrong(
+    connect: Connect, raw_server: RawServers, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    address, _ = await raw_server(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", http(b"{}", "500 Oh"), http(b"{}", "401 No"), None)
+    provider = await connect(
+        base_url=address, api_key="sk-secret", headers={"X-Other": "another-secret"}, max_retries=1
+    )
+    for _ in range(4):
+        await plain_error(provider, chat("any"))
+    assert "asking again" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_a_rejection_keeps_the_model_servers_words(provider: OpenAIInference) -> None:
@@ -197,10 +211,9 @@ async def test_an_error_object_instead_of_a_stream_is_that_error(connect: Connec
 @pytest.mark.parametrize(
     "answer",
     [
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\nConnection: close\r\n\r\n"
-        + TEXT,
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + TEXT,
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + TEXT,
+        EVENT_STREAM + b"Content-Length: 9999\r\nConnection: close\r\n\r\n" + TEXT,
+        EVENT_STREAM + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n%x\r\n" % (2 * len(TEXT)) + TEXT,
+        EVENT_STREAM + b"\r\n" + TEXT,
     ],
 )
 async def test_a_body_that_is_shorter_than_announced_is_a_disconnection(

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 import pytest
+
+from llama_conversations.errors import UpstreamDisconnected, UpstreamError, UpstreamRateLimited, UpstreamUnreachable
 from llama_conversations_providers.inference.openai_wire import retries
 from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference
 from scripted_model import Answer, ScriptedModel
 from scripted_model.answers import text
 from scripted_model.bodies import chat
 from scripted_model.raw import RawServer, http
-
-from llama_conversations.errors import UpstreamDisconnected, UpstreamError, UpstreamRateLimited, UpstreamUnreachable
 
 Connect = Callable[..., Awaitable[OpenAIInference]]
 RawServers = Callable[..., Awaitable[tuple[str, RawServer]]]

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 import pytest
-from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference
+
+from llama_conversations.errors import ShuttingDown, UpstreamDisconnected, UpstreamTimedOut
+from llama_conversations.stack.provider_spec import ProviderContext
+from llama_conversations_providers.inference.openai_wire.config import OpenAIConfig
+from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference, create
 from scripted_model import ScriptedModel
 from scripted_model.answers import Step, delta, text
 from scripted_model.bodies import chat
-
-from llama_conversations.errors import ShuttingDown, UpstreamDisconnected, UpstreamTimedOut
 
 Connect = Callable[..., Awaitable[OpenAIInference]]
 
@@ -123,6 +125,10 @@ async def test_shutdown_ends_what_is_under_way(connect: Connect, model_server: S
         await rest
     [request] = await model_server.ended(tag=tag)
     assert request.outcome == "disconnected"
+
+
+async def test_shutdown_without_a_start_is_no_error() -> None:
+    await create(ProviderContext("upstream", OpenAIConfig(), {})).shutdown()
 
 
 async def test_after_shutdown_nothing_is_asked(connect: Connect) -> None:

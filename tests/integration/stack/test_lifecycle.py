@@ -7,8 +7,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from integration.stack.recording import Journal, fresh_journal, recording_stack, spec
 
+from integration.stack.recording import Journal, fresh_journal, recording_stack, spec
 from llama_conversations.apis.catalog import Inspect, Models
 from llama_conversations.apis.chat import ChatCompletions
 from llama_conversations.apis.conversations import Conversations

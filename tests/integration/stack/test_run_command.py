@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from harness.server import StackServer
 from integration.stack.conftest import EchoConfig
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from integration.stack.conftest import EchoConfig
 
 import llama_conversations
+from integration.stack.conftest import EchoConfig
 from llama_conversations import Stack, client_for, open_client
 from llama_conversations.errors import ConfigError
 from llama_conversations.stack.loading import check_config

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
+from llama_conversations.errors import UpstreamDisconnected, UpstreamFailed, UpstreamGarbled, UpstreamRejected
 from llama_conversations_providers.inference.openai_wire import sse
 from llama_conversations_providers.inference.openai_wire.chunks import ChunkReader
 from llama_conversations_providers.inference.openai_wire.errors import ErrorWriter
-
-from llama_conversations.errors import UpstreamDisconnected, UpstreamFailed, UpstreamGarbled, UpstreamRejected
 
 TEXT = b'{"choices":[{"delta":{"content":"hi"},"finish_reason":null}]}'
 FINISH = b'{"choices":[{"delta":{},"finish_reason":"stop"}]}'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
+
 from llama_conversations_providers.inference.llama_cpp.config import LlamaCppConfig
 from llama_conversations_providers.inference.openai_wire.config import (
     OllamaConfig,
@@ -10,7 +12,6 @@ from llama_conversations_providers.inference.openai_wire.config import (
     RemoteConfig,
     VLLMConfig,
 )
-from pydantic import ValidationError
 
 
 def test_every_default_is_as_documented() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from llama_conversations_providers.inference.openai_wire.errors import MAX_MESSAGE, ErrorWriter
 
 from llama_conversations.errors import (
     UpstreamDenied,
@@ -15,6 +14,7 @@ from llama_conversations.errors import (
     UpstreamRejected,
     UpstreamTimedOut,
 )
+from llama_conversations_providers.inference.openai_wire.errors import MAX_MESSAGE, ErrorWriter
 
 WRITER = ErrorWriter("upstream", ("sk-very-secret", "models.internal:8000"))
 
@@ -73,7 +73,20 @@ def test_the_message_is_found_in_every_usual_shape(body: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"", b"[]", b"[1,2]", b"7", b"{}", b'{"error":{}}', b'{"error":null}', b"\xff"]
+    "body",
+    [
+        b"<html>",
+        b"",
+        b"[]",
+        b"[1,2]",
+        b"7",
+        b"{}",
+        b'{"error":{}}',
+        b'{"error":{"message":5}}',
+        b'{"error":{"message":{}}}',
+        b'{"error":null}',
+        b"\xff",
+    ],
 )
 def test_a_body_without_message_leaves_a_message_of_ours(body: bytes) -> None:
     assert WRITER.refusal(400, body, None).message == "The model server rejected the request (400)."

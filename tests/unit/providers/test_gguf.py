@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from llama_conversations_providers.inference.llama_cpp import gguf
 from llama_conversations_providers.inference.llama_cpp.gguf import (
     ModelFileMissing,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from llama_conversations_providers.inference.openai_wire.models import NotAModelList, choose, read_models
 
 from llama_conversations.apis.inference import ProviderModel
+from llama_conversations_providers.inference.openai_wire.models import NotAModelList, choose, read_models
 
 
 def read(value: object) -> list[ProviderModel]:

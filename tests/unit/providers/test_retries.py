@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+
 from llama_conversations_providers.inference.openai_wire.retries import (
     FIRST_DELAY_SECONDS,
     MAX_DELAY_SECONDS,

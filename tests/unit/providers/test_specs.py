@@ -8,11 +8,11 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 import pytest
+
+from llama_conversations.stack.provider_spec import ProviderConfig, ProviderContext, ProviderSpec
 from llama_conversations_providers import provider_specs
 from llama_conversations_providers.inference.llama_cpp.config import LlamaCppConfig
 from llama_conversations_providers.inference.openai_wire.config import OpenAIConfig
-
-from llama_conversations.stack.provider_spec import ProviderConfig, ProviderContext, ProviderSpec
 
 SPECS = provider_specs()
 

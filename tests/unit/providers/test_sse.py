@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from llama_conversations_providers.inference.openai_wire import sse
 from llama_conversations_providers.inference.openai_wire.sse import EventParser, EventTooLong
 

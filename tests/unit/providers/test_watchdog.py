@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from llama_conversations_providers.inference.openai_wire.watchdog import Watchdog
 
 SHORT = 0.01

@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 import httpx2
 import pytest
 from starlette.types import ASGIApp
-from unit.server.toy import MAX_BODY_BYTES, PING_SECONDS, Toybox, Toys
 
 from llama_conversations.config.run_config import LimitsConfig, ServerConfig
 from llama_conversations.server.app import build_app
 from llama_conversations.server.serve import serve
+from unit.server.toy import MAX_BODY_BYTES, PING_SECONDS, Toybox, Toys
 
 
 @pytest.fixture

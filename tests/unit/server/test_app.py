@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import httpx2
 import pytest
-from unit.server.toy import MAX_BODY_BYTES, Toybox, Toys
 
 from llama_conversations import errors
 from llama_conversations.config.run_config import CorsConfig, ServerConfig
 from llama_conversations.server.app import build_app
 from llama_conversations.wire.answers import EventStream
+from unit.server.toy import MAX_BODY_BYTES, Toybox, Toys
 
 REQUEST_ID = re.compile(r"^req_[0-9a-f]{32}$")
 ENVELOPE_KEYS = {"message", "type", "param", "code"}

@@ -60,6 +60,8 @@ CASES: list[tuple[errors.StackError, int, str, str | None, str | None]] = [
     (errors.UpstreamTimedOut("p", "m"), 504, SERVER, SERVER, None),
     (errors.UpstreamDisconnected("p", "m"), 502, SERVER, SERVER, None),
     (errors.UpstreamGarbled("p", "m"), 502, SERVER, SERVER, None),
+    (errors.RecordingMissing("p", "chat_completion", "f", "-a"), 424, "upstream_error", "recording_missing", None),
+    (errors.RecordingUnreadable("p", "f", "m"), 424, "upstream_error", "recording_unreadable", None),
     (errors.TurnLost("resp_1"), 500, SERVER, SERVER, None),
     (errors.Overloaded("too many turns"), 503, SERVER, SERVER, None),
     (errors.ShuttingDown(), 503, SERVER, SERVER, None),

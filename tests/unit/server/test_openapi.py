@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from unit.server.toy import Toybox, Toys
 
 from llama_conversations.apis.catalog import Inspect, Models, Providers
 from llama_conversations.apis.chat import ChatCompletions
@@ -17,6 +16,7 @@ from llama_conversations.server.openapi import openapi_document
 from llama_conversations.server.parameters import parameters_of
 from llama_conversations.server.routes import Route, bind
 from llama_conversations.wire.base import UNION_TAG
+from unit.server.toy import Toybox, Toys
 
 APIS = (Conversations, Responses, ChatCompletions, Prompts, Models, Providers, Inspect)
 

@@ -4,12 +4,12 @@ from typing import Protocol
 
 import httpx2
 import pytest
-from unit.server.toy import Echo, Note, Toys
 
 from llama_conversations.apis.webmethod import webmethod
 from llama_conversations.server.parameters import MAX_QUERY_FIELDS
 from llama_conversations.server.routes import bind
 from llama_conversations.wire.answers import Json
+from unit.server.toy import Echo, Note, Toys
 
 DEFAULTS = {"limit": 20, "order": "desc", "after": None, "deep": None, "include": None, "metadata": None}
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from unit.server.toy import PING_SECONDS
 
 from llama_conversations import errors
 from llama_conversations.server.sse import MAX_PENDING_BYTES, PING
+from unit.server.toy import PING_SECONDS
 
 BODY = b'{"text": "x"}'
 POST = b"POST /v1/play HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)

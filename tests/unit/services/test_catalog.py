@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from unit.services.doubles import StubHealthStore
 
 from llama_conversations.apis.catalog import Inspect, Models
 from llama_conversations.apis.inference import Inference
@@ -13,6 +12,7 @@ from llama_conversations.errors import ProviderNotFound, StorageUnavailable
 from llama_conversations.services.inspect import InspectServiceImpl, ServedApi
 from llama_conversations.services.providers import ProviderEntry, ProvidersServiceImpl
 from llama_conversations.wire.catalog import Health
+from unit.services.doubles import StubHealthStore
 
 
 class Patient:

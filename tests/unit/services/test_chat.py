@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from unit.services.doubles import StubInference, StubRouter
 
 from llama_conversations.errors import ModelNotFound, UpstreamDisconnected, UpstreamRateLimited
 from llama_conversations.services.chat import ChatCompletionsServiceImpl
 from llama_conversations.wire.answers import EventStream, Json
 from llama_conversations.wire.chat import ChatCompletionRequest
+from unit.services.doubles import StubInference, StubRouter
 
 BODY = (
     '{"model":"alias","messages":[{"role":"user","content":"h\\u00e9 \\ud83d\\ude00","x":null}],'

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from openai._models import validate_type
 from openai.types.conversations import ConversationItem, Message
 from openai.types.responses import ResponseFunctionToolCallOutputItem
-from unit.wire.item_samples import ALL, INPUT_FILE, INPUT_IMAGE, KNOWN_TO_THE_CLIENT, LOGPROB, OUTPUT_TEXT, REQUIRED
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.ids import partition_of
@@ -26,6 +25,7 @@ from llama_conversations.services.items import (
     prepare_items,
 )
 from llama_conversations.wire.items import INCLUDABLE, INPUT_ITEM, ITEM_TYPES, FunctionCall
+from unit.wire.item_samples import ALL, INPUT_FILE, INPUT_IMAGE, KNOWN_TO_THE_CLIENT, LOGPROB, OUTPUT_TEXT, REQUIRED
 
 PARTITION = "0a1b2c3d"
 IMAGES = "message.input_image.image_url"

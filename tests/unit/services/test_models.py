@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
-from unit.services.doubles import MemoryRegistry, StubInference
 
 from llama_conversations.apis.inference import ProviderModel
 from llama_conversations.errors import ModelNotFound, UpstreamUnreachable
 from llama_conversations.services.models import DiscoveryTiming, ModelAlias, ModelsServiceImpl
 from llama_conversations.storage.records import ResourceRecord
+from unit.services.doubles import MemoryRegistry, StubInference
 
 NEVER = 3600.0
 CALM = DiscoveryTiming(refresh=NEVER, listing=NEVER, patience=5.0, on_demand=NEVER)

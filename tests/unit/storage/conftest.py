@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from unit.storage.support import opened, opened_database
 
 from llama_conversations.storage.dialects.sqlite import SqliteDatabase
 from llama_conversations.storage.open import Storage
+from unit.storage.support import opened, opened_database
 
 
 @pytest.fixture

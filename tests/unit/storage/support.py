@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,11 +125,11 @@ async def texts(storage: Storage, conversation_id: str, scope: AccessScope = ALI
     return [entry.id for entry in page.entries]
 
 
-def rows(path: Path, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+def rows(path: Path, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[object, ...]]:
     """What a connection of its own sees."""
     connection = sqlite3.connect(path)
     try:
-        return connection.execute(sql, parameters).fetchall()
+        return connection.execute(sql, parameters or {}).fetchall()
     finally:
         connection.close()
 

@@ -9,6 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from llama_conversations.errors import ConversationNotFound, CursorNotFound, DuplicateItem, ItemNotFound
+from llama_conversations.ids import new_id, partition_in
+from llama_conversations.storage.dialects.sqlite import SqliteDatabase
+from llama_conversations.storage.open import Storage
+from llama_conversations.storage.records import ItemRecord, PageQuery, TurnClaim
+from llama_conversations.storage.sql_conversations import SqlConversationStore
+from llama_conversations.storage.sql_responses import SqlResponseStore
 from unit.storage.support import (
     ALICE,
     BOB,
@@ -20,14 +28,6 @@ from unit.storage.support import (
     rows,
     texts,
 )
-
-from llama_conversations.errors import ConversationNotFound, CursorNotFound, DuplicateItem, ItemNotFound
-from llama_conversations.ids import new_id, partition_in
-from llama_conversations.storage.dialects.sqlite import SqliteDatabase
-from llama_conversations.storage.open import Storage
-from llama_conversations.storage.records import ItemRecord, PageQuery, TurnClaim
-from llama_conversations.storage.sql_conversations import SqlConversationStore
-from llama_conversations.storage.sql_responses import SqlResponseStore
 
 UNKNOWN = new_id("conv")
 

@@ -12,6 +12,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+
+from llama_conversations.errors import StorageUnavailable
+from llama_conversations.storage import open as opening
+from llama_conversations.storage.dialects.sqlite import SqliteDatabase
+from llama_conversations.storage.open import Storage
+from llama_conversations.storage.sql_conversations import SqlConversationStore
+from llama_conversations.storage.unit_of_work import Statement
 from unit.storage.support import (
     ALICE,
     conversation,
@@ -23,13 +30,6 @@ from unit.storage.support import (
     texts,
     write_lock_held,
 )
-
-from llama_conversations.errors import StorageUnavailable
-from llama_conversations.storage import open as opening
-from llama_conversations.storage.dialects.sqlite import SqliteDatabase
-from llama_conversations.storage.open import Storage
-from llama_conversations.storage.sql_conversations import SqlConversationStore
-from llama_conversations.storage.unit_of_work import Statement
 
 NOBODY = 65534
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from unit.storage.support import opened_database, rows, run
 
 from llama_conversations.errors import ShuttingDown, StorageUnavailable
 from llama_conversations.storage.dialects.sqlite import MAX_GROUP, SqliteDatabase
 from llama_conversations.storage.unit_of_work import Row, Run, RunMany, Statement, Unit
+from unit.storage.support import opened_database, rows, run
 
 INSERT = Statement(text("INSERT INTO resources (kind, provider_id, identifier, data) VALUES ('k', 'p', :name, '{}')"))
 INSERT_RETURNING = Statement(

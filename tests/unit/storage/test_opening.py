@@ -15,12 +15,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, create_engine, inspect
 from sqlalchemy.pool import NullPool
-from unit.storage.support import ALICE, conversation, opened, rows, storage_config
 
 from llama_conversations.errors import DatabaseTooNew
 from llama_conversations.storage.migrations import HEAD_REVISION, upgrade
 from llama_conversations.storage.open import open_storage
 from llama_conversations.storage.tables import metadata
+from unit.storage.support import ALICE, conversation, opened, rows, storage_config
 
 TESTS = Path(__file__).parents[2]
 PROCESSES = 6

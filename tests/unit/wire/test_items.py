@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from unit.wire.item_samples import ALL, REQUIRED
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.wire.base import OpenModel
@@ -26,6 +25,7 @@ from llama_conversations.wire.items import (
     StoredItem,
 )
 from llama_conversations.wire.validation import invalid_parameter, parse_value
+from unit.wire.item_samples import ALL, REQUIRED
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

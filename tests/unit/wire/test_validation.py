@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
-from unit.wire.item_samples import REQUIRED
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.wire.base import UNION_TAG, JsonValue, Limit, Metadata, OpenModel, RequestModel
@@ -17,6 +16,7 @@ from llama_conversations.wire.conversations import CreateConversation, CreateIte
 from llama_conversations.wire.include import INCLUDABLE, Include, IncludeList
 from llama_conversations.wire.unions import Array, ByJsonType, ByKey
 from llama_conversations.wire.validation import invalid_parameter, parse_body, parse_json, parse_value
+from unit.wire.item_samples import REQUIRED
 
 
 class Cat(OpenModel):

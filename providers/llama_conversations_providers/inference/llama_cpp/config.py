@@ -17,7 +17,7 @@ class LlamaCppConfig(ProviderConfig):
         model_id: What clients call it; null makes it from the file's name, without the quantisation.
         context_length: Tokens for each conversation's turn; null is what the model was trained for, or what fits into
             the memory.
-        threads: Null is one per core.
+        threads: Null leaves a core to others where there are few, and the number to llama.cpp where there are many.
         parallel: Turns computed at the same time, each with a context of its own; more of them wait in line.
     """
 

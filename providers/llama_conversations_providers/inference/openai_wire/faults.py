@@ -24,7 +24,7 @@ UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aio
 
 def translate(provider_id: str, fault: aiohttp.ClientError | TimeoutError) -> UpstreamError:
     """The error for a fault; its details go to the log."""
-    log.debug("provider %s: %r", provider_id, fault)
+    log.debug("provider %s: %s: %s", provider_id, type(fault).__name__, fault)  # its repr would show the headers
     if isinstance(fault, aiohttp.ClientConnectorDNSError):
         return UpstreamUnreachable(provider_id, "The model server's name could not be resolved.")
     if isinstance(fault, aiohttp.ClientSSLError):

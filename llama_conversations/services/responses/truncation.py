@@ -1,0 +1,155 @@
+"""A history that is too long for the model, made shorter by leaving out its oldest exchanges.
+
+The hosted API does so with ``truncation: "auto"`` (OpenAI API reference: items are dropped "from the beginning of the
+conversation"). What is left has to be a history that model servers take: whole exchanges, no call without its output.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llama_conversations.wire.items import (
+    AdditionalTools,
+    ApplyPatchCall,
+    ApplyPatchCallOutput,
+    ComputerCall,
+    ComputerCallOutput,
+    CustomToolCall,
+    CustomToolCallOutput,
+    FunctionCall,
+    FunctionCallOutput,
+    Item,
+    LocalShellCall,
+    LocalShellCallOutput,
+    McpApprovalRequest,
+    McpApprovalResponse,
+    McpCall,
+    Message,
+    Program,
+    ProgramOutput,
+    ShellCall,
+    ShellCallOutput,
+    ToolSearchCall,
+    ToolSearchOutput,
+)
+
+__all__ = ["drop_oldest"]
+
+
+def drop_oldest(items: Sequence[Item], excess_tokens: int, cost: Callable[[Item], int]) -> Sequence[Item]:
+    """The items without the oldest exchanges, as few of them as save ``excess_tokens``.
+
+    An exchange is a user's message and everything up to the next one; what stands before the first is one as well.
+    Instructions (messages of the system and the developer, added tools) stay wherever they stand, and the last exchange
+    stays whole. Exchanges that a call and its output tie together go together or not at all.
+
+    Args:
+        cost: What an item costs in tokens; asked once for each item that is dropped.
+
+    Returns:
+        What is left, in its order. It may save less than asked: the caller sees whether it is enough.
+    """
+    exchanges = _exchanges(items)
+    groups = _tied(items, exchanges)
+    dropped: set[int] = set()
+    left = excess_tokens
+    for number, group in groups.items():
+        if left <= 0:
+            break
+        if number == group[0] and len(exchanges) - 1 not in group:
+            positions = [position for member in group for position in exchanges[member]]
+            left -= sum(cost(items[position]) for position in positions)
+            dropped.update(positions)
+    return [item for position, item in enumerate(items) if position not in dropped] if dropped else items
+
+
+def _exchanges(items: Sequence[Item]) -> Sequence[Sequence[int]]:
+    """The positions of each exchange's items, without instructions."""
+    exchanges: list[list[int]] = [[]]
+    for position, item in enumerate(items):
+        if isinstance(item, Message) and item.role == "user":
+            exchanges.append([])
+        if not _is_instruction(item):
+            exchanges[-1].append(position)
+    return exchanges if exchanges[0] else exchanges[1:]
+
+
+def _is_instruction(item: Item) -> bool:
+    return isinstance(item, AdditionalTools) or (isinstance(item, Message) and item.role in ("system", "developer"))
+
+
+def _tied(items: Sequence[Item], exchanges: Sequence[Sequence[int]]) -> Mapping[int, Sequence[int]]:
+    """For every exchange, in order, the exchanges that go with it, itself among them, in order."""
+    groups = {number: [number] for number in range(len(exchanges))}
+    exchange_of = {position: number for number, positions in enumerate(exchanges) for position in positions}
+    for call, output in _pairs(items):
+        one, other = groups[exchange_of[call]], groups[exchange_of[output]]
+        if one is not other:
+            joined = sorted([*one, *other])
+            groups.update((number, joined) for number in joined)
+    return groups
+
+
+@dataclass(slots=True)
+class _Ends:
+    calls: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+
+
+def _pairs(items: Sequence[Item]) -> Iterator[tuple[int, int]]:
+    """The positions of every call and its output; the n-th output of an id is that of its n-th call.
+
+    Some models give the same id to calls of different turns. Outputs beyond the calls belong to the last call.
+    """
+    ends: defaultdict[tuple[str, str], _Ends] = defaultdict(_Ends)
+    for position, item in enumerate(items):
+        for call in _calls(item):
+            ends[call].calls.append(position)
+        for output in _outputs(item):
+            ends[output].outputs.append(position)
+    for pair in ends.values():
+        if pair.calls:
+            for n, output_position in enumerate(pair.outputs):
+                yield pair.calls[min(n, len(pair.calls) - 1)], output_position
+
+
+def _calls(item: Item) -> Iterator[tuple[str, str]]:
+    """What an item calls, as the kind of the call and its id."""
+    match item:
+        case FunctionCall() | CustomToolCall() | ComputerCall() | ShellCall() | ApplyPatchCall() | Program():
+            yield item.type, item.call_id
+        case LocalShellCall():  # see its output
+            yield from ((item.type, name) for name in {item.call_id, item.id})
+        case ToolSearchCall() if item.call_id is not None:
+            yield item.type, item.call_id
+        case McpApprovalRequest():
+            yield item.type, item.id
+        case _:
+            pass
+
+
+def _outputs(item: Item) -> Iterator[tuple[str, str]]:
+    """What an item answers, as ``_calls`` tells it."""
+    match item:
+        case (
+            FunctionCallOutput()
+            | CustomToolCallOutput()
+            | ComputerCallOutput()
+            | ShellCallOutput()
+            | ApplyPatchCallOutput()
+            | ProgramOutput()
+        ):
+            yield item.type.removesuffix("_output"), item.call_id
+        case LocalShellCallOutput():  # documented as having the call's id for its own; sent with a call_id beside it
+            names = {item.id, (item.model_extra or {}).get("call_id")}
+            yield from (("local_shell_call", name) for name in names if isinstance(name, str))
+        case ToolSearchOutput() if item.call_id is not None:
+            yield "tool_search_call", item.call_id
+        case McpApprovalResponse():
+            yield "mcp_approval_request", item.approval_request_id
+        case McpCall() if item.approval_request_id is not None:
+            yield "mcp_approval_request", item.approval_request_id
+        case _:
+            pass

@@ -1,0 +1,83 @@
+"""Inference that records what a provider says, or says it again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from pydantic import TypeAdapter
+
+from llama_conversations.apis.inference import Inference, ProviderModel
+from llama_conversations.config.findings import Finding, config_error
+from llama_conversations.config.run_config import InferenceRecordingConfig
+from llama_conversations.stack.provider_spec import Provider
+from llama_conversations.stack.recording.folder import RecordingFolder
+from llama_conversations.stack.recording.recorder import Recorder
+from llama_conversations.wire.catalog import Health
+
+_MODELS = TypeAdapter(Sequence[ProviderModel])
+
+
+class RecordedInference(Inference):
+    """A provider of which only what is asked for is recorded; replayed, it is never opened, asked or closed."""
+
+    def __init__(self, provider: Inference, recorder: Recorder) -> None:
+        self._provider, self._recorder = provider, recorder
+
+    async def initialize(self) -> None:
+        """See ``Inference``."""
+        if self._recorder.asks:
+            await self._provider.initialize()
+
+    async def shutdown(self) -> None:
+        """See ``Inference``."""
+        if self._recorder.asks:
+            await self._provider.shutdown()
+
+    async def health(self) -> Health:
+        """See ``Inference``; a replay is always well."""
+        return await self._provider.health() if self._recorder.asks else Health(status="ok")
+
+    async def list_models(self) -> Sequence[ProviderModel]:
+        """See ``Inference``; the newest list is kept."""
+
+        async def ask() -> bytes:
+            return _MODELS.dump_json(await self._provider.list_models())
+
+        return _MODELS.validate_json(await self._recorder.newest("list_models", ask))
+
+    async def chat_completion(self, body: bytes) -> bytes:
+        """See ``Inference``."""
+        return await self._recorder.answer("chat_completion", body, lambda: self._provider.chat_completion(body))
+
+    def stream_chat_completion(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """See ``Inference``."""
+        provider = self._provider
+        return self._recorder.stream("stream_chat_completion", body, lambda: provider.stream_chat_completion(body))
+
+
+def recorded(provider: Provider, provider_id: str, settings: InferenceRecordingConfig, source: str) -> Provider:
+    """The provider, or, where it is one of inference and the mode is not ``live``, the same recorded or replayed.
+
+    Args:
+        source: Names the configuration in errors.
+
+    Errors: ``ConfigError`` when the directory of recordings is not there to replay, or cannot be made.
+    """
+    if settings.mode == "live" or not isinstance(provider, Inference):
+        return provider
+    wrong = _what_is_wrong_with(settings)
+    if wrong is not None:
+        raise config_error(source, [Finding(("inference_recording", "directory"), f"{settings.directory}: {wrong}")])
+    folder = RecordingFolder(settings.directory / provider_id)
+    return RecordedInference(provider, Recorder(provider_id, settings.mode, folder))
+
+
+def _what_is_wrong_with(settings: InferenceRecordingConfig) -> str | None:
+    """Looks for the directory, or makes it, so that a wrong one is told at the start and not by the first turn."""
+    try:
+        if settings.mode == "replay":
+            return None if settings.directory.is_dir() else "there is no such directory to replay from"
+        settings.directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"it cannot be used: {error.strerror}"
+    return None

@@ -1,0 +1,292 @@
+"""Deltas become items and events: for any sequence of them the stream is one that every client can read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.event_stream import JsonObject, check_stream
+from llama_conversations.errors import UpstreamGarbled
+from llama_conversations.services.responses.chat_deltas import (
+    Delta,
+    Finished,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+)
+from llama_conversations.services.responses.engine import RunningTurn
+from llama_conversations.services.responses.output import Output
+from llama_conversations.wire.events import Event
+from unit.services.responses.support import PROVIDER, ScriptedModel, call, chunk, end, shown, text, turn_of, types
+
+LOGPROB = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+
+
+def play(deltas: Sequence[Delta], *, as_summary: bool = False) -> tuple[Output, list[Event]]:
+    """An output and all its events."""
+    output = Output("0" * 8, PROVIDER, reasoning_as_summary=as_summary)
+    events = [event for delta in deltas for event in output.add(delta)]
+    return output, [*events, *output.close()]
+
+
+def streamed(*chunks: bytes, **fields: object) -> list[JsonObject]:
+    """The events of a turn that keeps nothing, for a model that says these chunks."""
+
+    async def stream() -> list[JsonObject]:
+        turn = turn_of(ScriptedModel(*chunks), stream=True, store=False, **fields)
+        return await shown(RunningTurn(turn, None, None))  # type: ignore[arg-type]  # nothing is kept, nothing read
+
+    return asyncio.run(stream())
+
+
+def output_of(*chunks: bytes, **fields: object) -> list[JsonObject]:
+    """The checked stream's output items."""
+    output: list[JsonObject] = check_stream(streamed(*chunks, **fields))["output"]
+    return output
+
+
+words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
+call_ids = st.sampled_from([None, "call_a", "call_b", "call_c", "call_d"])
+names = st.sampled_from([None, "look", "tell"])
+
+deltas = st.one_of(
+    st.builds(lambda content: {"content": content}, words),
+    st.builds(lambda content: {"refusal": content}, words),
+    st.builds(lambda key, content: {key: content}, st.sampled_from(["reasoning", "reasoning_content"]), words),
+    st.builds(
+        lambda index, call_id, name, arguments: {
+            "tool_calls": [{"index": index, "id": call_id, "function": {"name": name, "arguments": arguments}}]
+        },
+        st.integers(0, 2),
+        call_ids,
+        names,
+        st.one_of(st.just(""), words),
+    ),
+    st.just({"role": "assistant", "content": ""}),
+)
+reasons = st.sampled_from(["stop", "length", "content_filter", "tool_calls", "function_call", "abort"])
+
+
+def said(asked: Sequence[JsonObject], key: str) -> str:
+    return "".join(str(delta.get(key, "")) for delta in asked)
+
+
+@settings(deadline=None, max_examples=300)
+@given(asked=st.lists(deltas, max_size=25), reason=reasons, summary=st.booleans())
+def test_any_sequence_of_deltas_is_a_stream_that_keeps_the_rules_and_loses_nothing(
+    asked: list[JsonObject], reason: str, summary: bool
+) -> None:
+    reasoning = {"reasoning": {"summary": "auto"}} if summary else {}
+    events = streamed(*(chunk(**delta) for delta in asked), end(reason), **reasoning)
+    response = check_stream(events)
+    if response["status"] == "failed":
+        assert "without a name" in response["error"]["message"]
+        assert reason not in ("length", "content_filter")
+        return
+    assert response["status"] == ("incomplete" if reason in ("length", "content_filter") else "completed")
+    output = response["output"]
+    parts = [part for item in output for part in item.get("content") or item.get("summary") or ()]
+    texts = "".join(part["text"] for part in parts if part["type"] == "output_text")
+    assert texts == said(asked, "content")
+    assert "".join(part["refusal"] for part in parts if part["type"] == "refusal") == said(asked, "refusal")
+    thoughts = "".join(part["text"] for part in parts if part["type"] in ("reasoning_text", "summary_text"))
+    assert thoughts == "".join(str(d.get("reasoning") or d.get("reasoning_content") or "") for d in asked)
+    arguments = [call["function"]["arguments"] for d in asked for call in d.get("tool_calls", ())]  # type: ignore[attr-defined]
+    made = [item["arguments"] for item in output if item["type"] == "function_call"]
+    if response["status"] == "completed":
+        assert sorted("".join(made)) == sorted("".join(arguments))
+
+
+@settings(deadline=None, max_examples=100)
+@given(asked=st.lists(deltas, max_size=12), cut=st.integers(0, 12))
+def test_a_model_that_fails_anywhere_leaves_a_stream_that_ends_as_failed(asked: list[JsonObject], cut: int) -> None:
+    chunks: list[bytes | Exception] = [chunk(**delta) for delta in asked]
+    chunks.insert(cut, UpstreamGarbled(PROVIDER, "That was no chunk."))
+    events = streamed(*chunks)  # type: ignore[arg-type]
+    response = check_stream(events)
+    assert (response["status"], response["error"]["message"]) == ("failed", "That was no chunk.")
+    assert types(events)[-2:] == ["error", "failed"]
+
+
+def test_text_comes_in_the_recorded_order() -> None:
+    assert types(streamed(text("a"), text("b"), end())) == [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ]
+
+
+def test_thoughts_are_reasoning_text_or_a_summary_as_the_caller_asked() -> None:
+    [item, _] = output_of(chunk(reasoning="hm"), text("a"), end())
+    assert item == {**item, "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
+    for asked in ({"summary": "auto"}, {"generate_summary": "concise"}):
+        [item, _] = output_of(chunk(reasoning="hm"), text("a"), end(), reasoning=asked)
+        assert "content" not in item
+        assert item["summary"] == [{"type": "summary_text", "text": "hm"}]
+
+
+def test_each_new_kind_of_speech_is_an_item_of_its_own_and_a_refusal_is_a_part_of_the_message() -> None:
+    output = output_of(
+        chunk(reasoning="1"), text("2"), chunk(refusal="3"), text("4"), chunk(reasoning="5"), text("6"), end()
+    )
+    assert [item["type"] for item in output] == ["reasoning", "message", "reasoning", "message"]
+    assert [part["type"] for part in output[1]["content"]] == ["output_text", "refusal", "output_text"]
+
+
+def test_parallel_calls_may_come_interleaved_and_keep_their_own_arguments() -> None:
+    events = streamed(
+        call(0, "call_a", "look", '{"x"'),
+        call(1, "call_b", "tell"),
+        call(0, arguments=":1"),
+        call(1, arguments="{}"),
+        call(0, arguments="}"),
+        end("tool_calls"),
+    )
+    output = check_stream(events)["output"]
+    assert [(i["call_id"], i["name"], i["arguments"], i["status"]) for i in output] == [
+        ("call_a", "look", '{"x":1}', "completed"),
+        ("call_b", "tell", "{}", "completed"),
+    ]
+    assert [e["output_index"] for e in events if e["type"] == "response.output_item.done"] == [0, 1]
+
+
+def test_calls_that_all_have_the_index_0_are_told_apart_by_their_ids_or_their_names() -> None:
+    by_id = output_of(call(0, "call_a", "look", "{}"), call(0, "call_b", "look", "[]"), end())
+    assert [(item["call_id"], item["arguments"]) for item in by_id] == [("call_a", "{}"), ("call_b", "[]")]
+    by_name = output_of(call(0, None, "look", "{}"), call(0, None, "tell", "[]"), end())
+    assert [(item["name"], item["arguments"]) for item in by_name] == [("look", "{}"), ("tell", "[]")]
+    without_index = output_of(call(None, "call_a", "look", "{}"), call(None, "call_b", "tell", "[]"), end())
+    assert [item["name"] for item in without_index] == ["look", "tell"]
+
+
+def test_a_server_that_repeats_id_and_name_in_every_chunk_makes_one_call() -> None:
+    for call_id in ("call_a", None):
+        [item] = output_of(call(0, call_id, "look", "{"), call(0, call_id, "look", "}"), end())
+        assert item["arguments"] == "{}"
+
+
+def test_a_server_that_makes_a_new_id_for_every_chunk_makes_one_call() -> None:
+    [item] = output_of(call(0, "call_a", "look", "{"), call(0, "call_b", None, "}"), end())
+    assert (item["call_id"], item["arguments"]) == ("call_a", "{}")
+
+
+def test_a_name_that_comes_late_is_the_calls_name_and_nothing_of_the_arguments_is_lost() -> None:
+    events = streamed(call(0, "call_a", None, "{"), call(0, None, None, "}"), call(0, None, "look"), end())
+    [item] = check_stream(events)["output"]
+    assert (item["call_id"], item["name"], item["arguments"]) == ("call_a", "look", "{}")
+
+
+def test_an_id_that_comes_late_changes_nothing_that_was_shown() -> None:
+    for later in (call(0, "call_late"), call(0, "call_late", "look"), call(0, "call_late", "look", "{}")):
+        output = output_of(call(0, None, "look"), later, end())
+        assert len(output) == 1
+        assert output[0]["call_id"].startswith("call_")
+        assert output[0]["call_id"] != "call_late"
+
+
+def test_calls_that_a_server_gives_one_id_are_told_apart_by_ours() -> None:
+    output = output_of(
+        call(0, "call_a", "look", "{"), call(1, "call_a", "look", "["), call(1, "call_a", "look", "]"), end()
+    )
+    assert [item["arguments"] for item in output] == ["{", "[]"]
+    assert output[0]["call_id"] == "call_a" != output[1]["call_id"]
+
+
+def test_a_call_that_never_gets_a_name_is_garbage() -> None:
+    response = check_stream(streamed(text("Well,"), call(0, "call_a", None, "{}"), end("tool_calls")))
+    assert response["error"] == {
+        "code": "server_error",
+        "message": "The model server's answer has a tool call without a name.",
+    }
+
+
+def test_a_call_that_was_cut_off_before_its_name_was_never_made() -> None:
+    [item] = output_of(text("Well,"), call(0, "call_a", None, "{}"), end("length"))
+    assert (item["type"], item["status"]) == ("message", "incomplete")
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "details"),
+    [
+        ("stop", "completed", None),
+        ("tool_calls", "completed", None),
+        ("whatever", "completed", None),
+        ("length", "incomplete", {"reason": "max_output_tokens"}),
+        ("content_filter", "incomplete", {"reason": "content_filter"}),
+    ],
+)
+def test_why_the_model_stopped_is_the_responses_status(
+    reason: str, status: str, details: dict[str, str] | None
+) -> None:
+    response = check_stream(streamed(text("a"), end(reason)))
+    assert (response["status"], response["incomplete_details"]) == (status, details)
+    assert response["output"][0]["status"] == status
+
+
+def test_a_stream_that_ends_without_a_reason_has_stopped() -> None:
+    assert check_stream(streamed(text("a")))["status"] == "completed"
+
+
+def test_what_was_cut_off_is_the_last_item_alone() -> None:
+    output = output_of(text("a"), call(0, "call_a", "look", "{}"), call(1, "call_b", "tell", "{"), end("length"))
+    assert [item["status"] for item in output] == ["completed", "completed", "incomplete"]
+    thought = output_of(text("a"), chunk(reasoning="hm"), end("length"))
+    assert thought[0]["status"] == "completed"
+    assert "status" not in thought[1]
+
+
+@pytest.mark.parametrize(("reason", "status"), [("stop", "completed"), ("length", "incomplete")])
+def test_a_model_that_says_nothing_says_one_empty_message(reason: str, status: str) -> None:
+    [item] = output_of(end(reason))
+    assert (item["type"], item["status"]) == ("message", status)
+    assert item["content"] == [{"type": "output_text", "text": "", "annotations": [], "logprobs": []}]
+
+
+def test_usage_is_what_the_model_server_counts_and_null_where_it_does_not() -> None:
+    usage = {"prompt_tokens": 2, "completion_tokens": 3}
+    assert check_stream(streamed(text("a"), end("stop", usage)))["usage"] == {
+        "input_tokens": 2,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": 3,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 5,
+    }
+    assert check_stream(streamed(text("a"), end()))["usage"] is None
+
+
+def test_logprobs_are_told_with_their_delta_and_gathered_in_the_part() -> None:
+    logprobs = {"content": [LOGPROB]}
+    chunks = [
+        orjson.dumps({"choices": [{"delta": {"content": letter}, "logprobs": logprobs}]}) for letter in ("a", "b")
+    ]
+    [item] = output_of(*chunks, end())
+    assert item["content"][0]["logprobs"] == [LOGPROB, LOGPROB]
+
+
+def test_items_can_be_looked_at_before_they_are_whole() -> None:
+    output = Output("0" * 8, PROVIDER, reasoning_as_summary=False)
+    for delta in (TextDelta("a"), ToolCallDelta(0, "call_a", "look", "{")):
+        list(output.add(delta))
+    assert [item["status"] for item in output.items] == ["completed", "in_progress"]
+
+
+def test_the_outputs_ids_belong_to_the_turns_partition() -> None:
+    output, _ = play(
+        [ReasoningDelta("a"), TextDelta("b"), RefusalDelta("c"), ToolCallDelta(0, None, "d", ""), Finished("stop")]
+    )
+    prefixes = [str(item["id"]).partition("_") for item in output.items]
+    assert [prefix for prefix, _, _ in prefixes] == ["rs", "msg", "fc"]
+    assert all(digits.startswith("0" * 8) for _, _, digits in prefixes)
