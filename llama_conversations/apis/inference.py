@@ -54,6 +54,14 @@ class Inference(Protocol):
         ...
 
     @abstractmethod
+    async def count_tokens(self, body: bytes) -> int | None:
+        """What a chat completion request (as for ``chat_completion``) costs to read, in tokens.
+
+        ``None`` where the model server has no counter of its own.
+        """
+        ...
+
+    @abstractmethod
     async def chat_completion(self, body: bytes) -> bytes:
         """One chat completion. ``body`` is a request with ``model`` being the provider's own id, without ``stream``."""
         ...

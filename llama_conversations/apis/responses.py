@@ -11,7 +11,16 @@ from llama_conversations.wire.answers import EventStream, Json
 from llama_conversations.wire.base import Limit
 from llama_conversations.wire.conversations import ItemList
 from llama_conversations.wire.include import IncludeList
-from llama_conversations.wire.responses import CreateResponse, Response, ResponseDeleted, ResponseList
+from llama_conversations.wire.responses import (
+    CompactContext,
+    CompactedContext,
+    CountTokens,
+    CreateResponse,
+    Response,
+    ResponseDeleted,
+    ResponseList,
+    TokenCounts,
+)
 
 
 class Responses(Protocol):
@@ -59,6 +68,21 @@ class Responses(Protocol):
     @abstractmethod
     async def cancel_response(self, response_id: str) -> Json[Response]:
         """Cancel a background response."""
+        ...
+
+    @webmethod(route="/responses/input_tokens", method="POST")
+    @abstractmethod
+    async def count_input_tokens(self, request: CountTokens) -> Json[TokenCounts]:
+        """Count what a turn would give the model to read.
+
+        The header ``x-input-tokens-estimated: true`` marks an estimate: the model server has no counter of its own.
+        """
+        ...
+
+    @webmethod(route="/responses/compact", method="POST")
+    @abstractmethod
+    async def compact_context(self, request: CompactContext) -> Json[CompactedContext]:
+        """Sum up a context, so that a conversation can go on with fewer tokens. Nothing is stored."""
         ...
 
     @webmethod(route="/responses/{response_id}", method="DELETE")

@@ -69,7 +69,9 @@ def build_services(
             storage.conversations, ItemFinder(storage.conversations, storage.responses)
         ),
         responses=ResponsesServiceImpl(
-            TurnStores(storage.conversations, storage.responses, storage.jobs),
+            TurnStores(
+                storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets
+            ),
             models,
             ToolServers({}, {}),
             _turn_settings(config),

@@ -18,7 +18,7 @@ from llama_conversations.storage.nodes import NodeLocks
 from llama_conversations.storage.sql_conversations import SqlConversationStore
 from llama_conversations.storage.sql_jobs import SqlJobStore
 from llama_conversations.storage.sql_prompts import SqlPromptStore
-from llama_conversations.storage.sql_registry import SqlHealthStore, SqlRegistryStore
+from llama_conversations.storage.sql_registry import SqlHealthStore, SqlRegistryStore, SqlSecretStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
 from llama_conversations.storage.stores import (
     ConversationStore,
@@ -27,6 +27,7 @@ from llama_conversations.storage.stores import (
     PromptStore,
     RegistryStore,
     ResponseStore,
+    SecretStore,
 )
 
 
@@ -39,6 +40,7 @@ class Storage:
     jobs: JobStore
     prompts: PromptStore
     registry: RegistryStore
+    secrets: SecretStore
     health: HealthStore
     location: str
 
@@ -62,6 +64,7 @@ async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIter
             jobs=SqlJobStore(state, lease_seconds),
             prompts=SqlPromptStore(databases[stores.prompts.backend]),
             registry=SqlRegistryStore(databases[stores.registry.backend]),
+            secrets=SqlSecretStore(state),
             health=SqlHealthStore(state),
             location=str(config.backends[stores.state.backend].path),
         )

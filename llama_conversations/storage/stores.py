@@ -261,6 +261,15 @@ class RegistryStore(Protocol):
         ...
 
 
+class SecretStore(Protocol):
+    """Keys that every process of a stack must share."""
+
+    @abstractmethod
+    async def keep(self, name: str, secret: str) -> str:
+        """Keep a secret unless there is one of that name; the one that is kept."""
+        ...
+
+
 class HealthStore(Protocol):
     """The database itself."""
 

@@ -6,7 +6,7 @@ written: an event does not know its place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -336,9 +336,15 @@ Event: TypeAlias = (
 
 @dataclass(slots=True)
 class EventWriter:
-    """Numbers events and writes each as a server-sent event."""
+    """Numbers events and writes each as a server-sent event.
+
+    Args:
+        next_number: Of the next event.
+        padding: From a delta's length to the ``obfuscation`` that is sent with it; none is sent without.
+    """
 
     next_number: int = 0
+    padding: Callable[[int], str] | None = None
 
     def frame(self, event: Event) -> bytes:
         """The event as ``event:`` and ``data:`` lines with the blank line behind them."""
@@ -347,4 +353,7 @@ class EventWriter:
             data = b'{"type":"%b","response":%b' % (event.type.encode(), event.body)
         else:
             data = orjson.dumps(event)[:-1]
+            delta = getattr(event, "delta", None) if self.padding is not None else None
+            if self.padding is not None and isinstance(delta, str):
+                data = b'%b,"obfuscation":"%b"' % (data, self.padding(len(delta)).encode())
         return b'event: %b\ndata: %b,"sequence_number":%d}\n\n' % (event.type.encode(), data, number)

@@ -79,6 +79,13 @@ class PromptReference(RequestModel):
     variables: dict[str, JsonValue] | None = None
 
 
+class ContextManagement(RequestModel):
+    """When the context is made small: once it has ``compact_threshold`` tokens."""
+
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Field(ge=1000)] | None = None
+
+
 class CreateResponse(RequestModel):
     """Body of ``POST /responses``; null stands for an absent key, but for ``model`` and ``input``."""
 
@@ -107,7 +114,7 @@ class CreateResponse(RequestModel):
     truncation: Truncation | None = None
     metadata: Metadata | None = None
     prompt: PromptReference | None = None
-    context_management: Annotated[list[dict[str, JsonValue]], Field(min_length=1)] | None = None
+    context_management: Annotated[list[ContextManagement], Field(min_length=1)] | None = None
     moderation: dict[str, JsonValue] | None = None
     service_tier: ServiceTier | None = None
     user: str | None = None
@@ -120,6 +127,43 @@ class CreateResponse(RequestModel):
     def conversation_id(self) -> str | None:
         """The conversation's id, in whichever form it came."""
         return self.conversation.id if isinstance(self.conversation, ConversationRef) else self.conversation
+
+
+class CountTokens(RequestModel):
+    """Body of ``POST /responses/input_tokens``: what a turn would be, all of it optional."""
+
+    model: str | None = None
+    input: Annotated[str | InputItems, ByJsonType()] | None = None
+    instructions: str | None = None
+    conversation: Annotated[str | ConversationRef, ByJsonType()] | None = None
+    previous_response_id: str | None = None
+    tools: Array[Tool] | None = None
+    tool_choice: Annotated[ToolMode | ToolChoiceObject, ByJsonType()] | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextOptions | None = None
+    reasoning: ReasoningOptions | None = None
+    truncation: Truncation | None = None
+    personality: str | None = None
+
+
+class TokenCounts(WireModel):
+    """Answer to ``POST /responses/input_tokens``."""
+
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: int
+
+
+class CompactContext(RequestModel):
+    """Body of ``POST /responses/compact``."""
+
+    model: str
+    input: Annotated[str | InputItems, ByJsonType()] | None = None
+    previous_response_id: str | None = None
+    instructions: str | None = None
+    prompt_cache_key: Annotated[str, StringConstraints(max_length=64)] | None = None
+    prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
+    prompt_cache_options: dict[str, JsonValue] | None = None
+    service_tier: ServiceTier | None = None
 
 
 class InputTokensDetails(WireModel):
@@ -191,6 +235,7 @@ class ResponseHead(WireModel):
     previous_response_id: str | None
     conversation: ConversationRef | None = None
     reasoning: ReasoningShown
+    prompt: dict[str, JsonValue] | None
     safety_identifier: str | None
     prompt_cache_key: str | None
     service_tier: str
@@ -213,6 +258,16 @@ class Response(ResponseHead):
     """A response."""
 
     output: list[StoredItem]
+
+
+class CompactedContext(WireModel):
+    """Answer to ``POST /responses/compact``: send ``output`` as the input of a next turn."""
+
+    id: str
+    object: Literal["response.compaction"] = "response.compaction"
+    created_at: int
+    output: list[StoredItem]
+    usage: Usage
 
 
 class ResponseDeleted(WireModel):

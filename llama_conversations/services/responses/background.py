@@ -10,7 +10,7 @@ from llama_conversations.log import get_logger
 from llama_conversations.services.responses.engine import RunningJob, Surroundings, new_response
 from llama_conversations.services.responses.failures import failure_of
 from llama_conversations.services.responses.journal import EventJournal
-from llama_conversations.services.responses.runner import TurnRunner
+from llama_conversations.services.responses.runner import TurnRunner, event_writer
 from llama_conversations.services.responses.snapshot import (
     QUEUED,
     failed_head,
@@ -30,6 +30,9 @@ POLL_SECONDS = 1.0
 
 CANCEL_POLL_SECONDS = 0.4
 """How often a process asks whether a job of its own is to be cancelled."""
+
+FIRST = 2
+"""The number of a job's first event: two are stored when it is queued."""
 
 _MakeTurn = Callable[[Job], Awaitable[Turn]]
 
@@ -109,7 +112,9 @@ class BackgroundJobs:
         except StackError as error:
             await self._refuse(job, error)
             return
-        journal = EventJournal(self._around.jobs, response_id, first=2) if job.streamed else None
+        journal = (
+            EventJournal(self._around.jobs, response_id, event_writer(turn.request, FIRST)) if job.streamed else None
+        )
         running = RunningJob(turn, self._around, job.response.context_position, journal)
         try:
             task = self._runner.start_job(running, journal)

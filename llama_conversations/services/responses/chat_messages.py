@@ -21,8 +21,8 @@ Unseal: TypeAlias = Callable[[str], str | None]
 """From ``encrypted_content`` to the text that this server sealed; ``None`` for what it did not."""
 
 
-def chat_messages(instructions: str | None, items: Sequence[Item], unseal: Unseal) -> list[bytes]:
-    """The messages that the model is given, each as JSON.
+def chat_messages(preamble: Sequence[Utterance], items: Sequence[Item], unseal: Unseal) -> list[bytes]:
+    """The messages that the model is given, each as JSON: what stands before the conversation, then its items.
 
     A tool's output stands right behind the message that calls it, wherever it stands among the items: model servers
     demand that. Of what stands before a compaction, only its summary and the user's messages right before it count.
@@ -30,8 +30,7 @@ def chat_messages(instructions: str | None, items: Sequence[Item], unseal: Unsea
     Errors: ``InvalidParameter`` for a call without output or an output without call, ``UnsupportedParameter`` for
     content that chat completions cannot carry.
     """
-    spoken: list[Utterance] = [] if instructions is None else [Speech("system", instructions)]
-    spoken.extend(utterances(after_compaction(items), unseal))
+    spoken = [*preamble, *utterances(after_compaction(items), unseal)]
     return [orjson.dumps(message) for message in _Conversion(spoken).messages()]
 
 
@@ -41,12 +40,13 @@ def after_compaction(items: Sequence[Item]) -> Sequence[Item]:
     if at is None:
         return items
     first = at
-    while first > 0 and _is_users(items[first - 1]):
+    while first > 0 and is_users(items[first - 1]):
         first -= 1
     return [items[at], *items[first:at], *items[at + 1 :]]
 
 
-def _is_users(item: Item) -> bool:
+def is_users(item: Item) -> bool:
+    """Whether an item is a user's message."""
     return isinstance(item, Message) and item.role == "user"
 
 

@@ -126,7 +126,7 @@ def _content(message: Message) -> JsonValue:
         return "".join(_text_of(part) for part in parts)
     if len(parts) == 1 and isinstance(parts[0], InputText | Text):
         return parts[0].text
-    return [_part(part) for part in parts]
+    return [chat_part(part) for part in parts]
 
 
 def _text_of(part: object) -> str:
@@ -138,7 +138,8 @@ def _text_of(part: object) -> str:
     raise UnsupportedParameter("input", f"Content of type '{kind}' cannot be sent to this model.")
 
 
-def _part(part: object) -> JsonObject:
+def chat_part(part: object) -> JsonObject:
+    """A content part as chat completions write it. Errors: as of ``utterances``."""
     if isinstance(part, InputImage):
         return _image(part.image_url, part.detail)
     if isinstance(part, InputAudio):
@@ -162,7 +163,7 @@ def _answer(call_id: str, output: object) -> Answer:
     """A tool's output: a string, or content parts."""
     if isinstance(output, str):
         return Answer(call_id, output)
-    parts = [_part(part) for part in cast("Sequence[object]", output)]
+    parts = [chat_part(part) for part in cast("Sequence[object]", output)]
     texts = [str(part["text"]) for part in parts if part["type"] == "text"]
     return Answer(call_id, "".join(texts), [part for part in parts if part["type"] != "text"])
 

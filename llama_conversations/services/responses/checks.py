@@ -41,26 +41,18 @@ def check_request(request: CreateResponse, servers: ToolServers) -> None:
             )
     if request.stream_options is not None and not request.stream:
         raise InvalidParameter("'stream_options' is only allowed with 'stream': true.", param="stream_options")
-    if not request.input and conversation_id is None and request.previous_response_id is None:
+    if not (request.input or conversation_id or request.previous_response_id or request.prompt):
         raise InvalidParameter(
-            "Missing required parameter: 'input' may only be empty together with 'previous_response_id' or "
-            "'conversation'.",
+            "Missing required parameter: 'input' may only be empty together with 'previous_response_id', "
+            "'conversation' or 'prompt'.",
             param="input",
             code="missing_required_parameter",
         )
 
 
 def _unsupported(request: CreateResponse) -> Iterator[str]:
-    if request.truncation == "auto":
-        yield "truncation"
-    if request.prompt is not None:
-        yield "prompt"
-    if request.context_management is not None:
-        yield "context_management"
     if request.moderation is not None:
         yield "moderation"
-    if request.stream_options is not None and request.stream_options.include_obfuscation:
-        yield "stream_options.include_obfuscation"
 
 
 def _check_tools(request: CreateResponse, servers: ToolServers) -> None:

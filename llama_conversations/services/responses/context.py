@@ -10,10 +10,14 @@ from llama_conversations.access import AccessScope
 from llama_conversations.errors import DuplicateItem, InvalidParameter
 from llama_conversations.services.items import check_id_prefix, masked
 from llama_conversations.services.references import ItemFinder, prepare_input
+from llama_conversations.services.responses.prompt_template import PromptPart, fill_prompt
 from llama_conversations.storage.records import ItemRecord, ResponseRecord
-from llama_conversations.storage.stores import ConversationStore, ResponseStore
+from llama_conversations.storage.stores import ConversationStore, PromptStore, ResponseStore
 from llama_conversations.wire.items import INPUT_ITEM, InputItem, InputMessage, Item
-from llama_conversations.wire.responses import CreateResponse
+from llama_conversations.wire.responses import CreateResponse, PromptReference
+
+ABOVE_ALL = 1 << 62
+"""Above every position of a conversation."""
 
 _CONTINUABLE = ("completed", "incomplete")
 
@@ -45,6 +49,13 @@ class ContextReader:
         history = await self._conversations.history(scope, conversation_id, position)
         _check_new(own, history)
         return history
+
+    async def of_whole_conversation(
+        self, scope: AccessScope, conversation_id: str, own: Sequence[ItemRecord]
+    ) -> Sequence[ItemRecord]:
+        """All items of a conversation, outside of any turn. Errors: ``ConversationNotFound``, ``DuplicateItem``."""
+        await self._conversations.get(scope, conversation_id)
+        return await self.of_conversation(scope, conversation_id, ABOVE_ALL, own)
 
     async def of_chain(
         self, scope: AccessScope, previous_response_id: str, own: Sequence[ItemRecord]
@@ -89,6 +100,16 @@ class ContextReader:
         if response.conversation_id is None or response.context_position is None:
             return ()
         return await self._conversations.history(scope, response.conversation_id, response.context_position)
+
+
+async def read_prompt(store: PromptStore, scope: AccessScope, asked: PromptReference) -> Sequence[PromptPart]:
+    """A stored prompt with its variables filled in. Errors: ``PromptNotFound``, ``InvalidParameter``."""
+    if asked.version is not None and not asked.version.isdecimal():
+        raise InvalidParameter(
+            f"Invalid 'prompt.version': '{asked.version}'. Expected the number of a version.", param="prompt.version"
+        )
+    prompt = await store.get(scope, asked.id, None if asked.version is None else int(asked.version))
+    return fill_prompt(prompt.text, asked.variables or {})
 
 
 def input_items(request: CreateResponse) -> Sequence[InputItem]:

@@ -6,18 +6,28 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 
 import orjson
 
 from llama_conversations.errors import StackError, UpstreamRejected
 from llama_conversations.log import get_logger
 from llama_conversations.services.items import masked
-from llama_conversations.services.responses.chat_messages import Unseal
+from llama_conversations.services.responses.chat_messages import after_compaction
 from llama_conversations.services.responses.chat_wire import ChatWire
-from llama_conversations.services.responses.context import ContextReader, read_items
+from llama_conversations.services.responses.context import ContextReader, read_items, read_prompt
+from llama_conversations.services.responses.context_window import (
+    compaction_threshold,
+    count_tokens,
+    split_for_compaction,
+    summarize,
+    truncated,
+)
 from llama_conversations.services.responses.failures import failure_of
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.output import Output
+from llama_conversations.services.responses.output_items import CompactionItem, ReasoningItem
+from llama_conversations.services.responses.secrets import COMPACTION, REASONING, SharedSealer
 from llama_conversations.services.responses.snapshot import IN_PROGRESS, QUEUED, Outcome, response_body, response_head
 from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.toolbox import Toolbox
@@ -31,7 +41,7 @@ from llama_conversations.storage.records import (
     TurnClaim,
     TurnCommit,
 )
-from llama_conversations.storage.stores import JobStore, ResponseStore
+from llama_conversations.storage.stores import JobStore, PromptStore, ResponseStore
 from llama_conversations.wire.events import ErrorEvent, Event, ResponseEvent
 from llama_conversations.wire.items import INPUT_ITEM, Item
 from llama_conversations.wire.responses import IncompleteDetails, ResponseError
@@ -62,8 +72,9 @@ class Surroundings:
     responses: ResponseStore
     jobs: JobStore
     context: ContextReader
+    prompts: PromptStore
     tool_servers: ToolServers
-    unseal: Unseal
+    sealer: SharedSealer
 
 
 class RunningTurn:
@@ -79,11 +90,10 @@ class RunningTurn:
         self.body = b""
         self.error: Exception | None = None
         self._around, self._responses = around, around.responses
-        self._wire = ChatWire(turn, around.unseal)
+        self._wire = ChatWire(turn, around.sealer.unsealer(COMPACTION))
         self._stage = Stage.NEW
         self._stopped = Outcome("failed", error=_STOPPED)
         self._status: ResponseStatus = "in_progress"
-        self._first_request = b""
 
     def cancel(self) -> None:
         """What stops the turn from now on is its cancellation."""
@@ -119,25 +129,29 @@ class RunningTurn:
         return await self._read_context(toolbox, position)
 
     async def _read_context(self, toolbox: Toolbox, position: int | None) -> Sequence[Item]:
-        """The items that the model is given, from below a position of the conversation."""
+        """The items that the model is given, from below a position of the conversation.
+
+        Errors: ``InvalidParameter``, ``UnsupportedParameter`` for a context that could not be sent to the model.
+        """
         turn = self.turn
         history: Sequence[ItemRecord] = ()
-        reader, previous = self._around.context, turn.request.previous_response_id
+        around, previous = self._around, turn.request.previous_response_id
+        reader = around.context
         if turn.conversation_id is not None and position:
             history = await reader.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
         elif previous is not None:
             history = await reader.of_chain(turn.scope, previous, turn.input)
+        if turn.request.prompt is not None:
+            self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
         context = read_items([*history, *turn.input])
-        self._first_request = self._wire.request(context, toolbox)
+        self._wire.request(context, toolbox)
         return context
 
     async def _work(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
         """Let the model and the tools work, and commit what came of it."""
         turn = self.turn
-        output = Output(
-            turn.partition, turn.model.provider_id, toolbox.new_call, reasoning_as_summary=_wants_summary(turn)
-        )
-        async for event in _all(self._rounds(context, toolbox, output)):
+        output = Output(turn.partition, turn.model.provider_id, toolbox.new_call, self._new_reasoning)
+        async for event in _all(self._compact(context, toolbox, output), self._rounds(context, toolbox, output)):
             yield event
         outcome = _outcome(output)
         items = [
@@ -162,11 +176,10 @@ class RunningTurn:
 
     async def _rounds(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """The model speaks, the server's tools answer, the model speaks again, until it calls none of them."""
-        request = self._first_request
         if toolbox.has_servers:
             async for event in _all(toolbox.list_tools(context, output), toolbox.run_approved(context, output)):
                 yield event
-            request = self._wire.request([*context, *_read(output)], toolbox)
+        request = await self._request(context, toolbox, output)
         left = min(self.turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
         while True:
             async for event in _all(self._round(request, output)):
@@ -179,7 +192,41 @@ class RunningTurn:
             left = max(0, left - len(calls))
             if output.waits_for_client:
                 return
-            request = self._wire.request([*context, *_read(output)], toolbox, may_call=left > 0)
+            request = await self._request(context, toolbox, output, may_call=left > 0)
+
+    async def _request(
+        self, context: Sequence[Item], toolbox: Toolbox, output: Output, *, may_call: bool = True
+    ) -> bytes:
+        """What the model is asked now."""
+        items = [*context, *_read(output)]
+        if self.turn.request.truncation == "auto":
+            items = [*await truncated(self.turn, self._wire, items, toolbox)]
+        return self._wire.request(items, toolbox, may_call=may_call)
+
+    async def _compact(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
+        """Sum up a context that has grown past the threshold of the request, if there is one."""
+        threshold, (old, _) = compaction_threshold(self.turn), split_for_compaction(context)
+        if threshold is None or not old:
+            return
+        if (await count_tokens(self.turn.model, self._wire.request(context, toolbox))).tokens < threshold:
+            return
+        summary = await summarize(
+            self.turn.model, after_compaction(old), self._around.sealer.unsealer(COMPACTION), None
+        )
+        if summary.usage is not None:
+            output.add_usage(summary.usage)
+        sealed = self._around.sealer.seal(summary.text, COMPACTION)
+        item = output.append(partial(CompactionItem, encrypted_content=sealed), "compaction")
+        for event in (*item.open(), *item.close("completed")):
+            yield event
+
+    def _new_reasoning(self, item_id: str, index: int) -> ReasoningItem:
+        asked, include = self.turn.request.reasoning, self.turn.request.include or ()
+        as_summary = asked is not None and (asked.summary or asked.generate_summary) is not None
+        seal = (
+            partial(self._around.sealer.seal, purpose=REASONING) if "reasoning.encrypted_content" in include else None
+        )
+        return ReasoningItem(item_id, index, as_summary, seal)
 
     async def _round(self, request: bytes, output: Output) -> AsyncGenerator[Event, None]:
         """The model speaks once."""
@@ -337,8 +384,3 @@ def _read(output: Output) -> Sequence[Item]:
     """What a turn has brought forth so far, as items of its own context."""
     items = (INPUT_ITEM.validate_python(item) for item in output.items)
     return [item for item in items if isinstance(item, Item)]
-
-
-def _wants_summary(turn: Turn) -> bool:
-    asked = turn.request.reasoning
-    return asked is not None and (asked.summary or asked.generate_summary) is not None

@@ -25,12 +25,12 @@ class EventJournal:
     The terminal event is never stored: it is what the response says, and the response is stored.
 
     Args:
-        first: The number of the first event.
+        writer: Numbers and writes the events.
     """
 
-    def __init__(self, jobs: JobStore, response_id: str, first: int) -> None:
+    def __init__(self, jobs: JobStore, response_id: str, writer: EventWriter) -> None:
         self._jobs, self._response_id = jobs, response_id
-        self._writer = EventWriter(first)
+        self._writer = writer
         self._pending: list[EventRecord] = []
         self._flushing: asyncio.Task[None] | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from llama_conversations.errors import UpstreamGarbled
@@ -40,6 +41,9 @@ I = TypeVar("I", bound=GrowingItem)  # noqa: E741
 NewCall: TypeAlias = Callable[["Place"], GrowingCall]
 
 
+NewReasoning: TypeAlias = Callable[[str, int], ReasoningItem]
+
+
 class Place:
     """Where a call stands in the output, and how the model named it: what a call item is made from."""
 
@@ -61,7 +65,7 @@ class Output:
         partition: What the items' ids begin with.
         provider_id: Whose model it is.
         new_call: Makes the item of a call, by the name that the model calls.
-        reasoning_as_summary: Show thoughts as a summary (the caller asked for one) instead of as reasoning text.
+        new_reasoning: Makes the item of thoughts, from its id and its place.
     """
 
     def __init__(
@@ -69,11 +73,10 @@ class Output:
         partition: str,
         provider_id: str,
         new_call: NewCall = client_function,
-        *,
-        reasoning_as_summary: bool = False,
+        new_reasoning: NewReasoning = partial(ReasoningItem, as_summary=False),
     ) -> None:
-        self._partition, self._provider_id, self._as_summary = partition, provider_id, reasoning_as_summary
-        self._new_call_item = new_call
+        self._partition, self._provider_id = partition, provider_id
+        self._new_call_item, self._new_reasoning = new_call, new_reasoning
         self._items: list[GrowingItem] = []
         self._open: ReasoningItem | MessageItem | None = None
         self._calls: dict[int, GrowingCall] = {}
@@ -120,7 +123,11 @@ class Output:
         elif isinstance(delta, Finished):
             self.finished = delta
         else:
-            self.usage = delta if self.usage is None else _sum(self.usage, delta)
+            self.add_usage(delta)
+
+    def add_usage(self, usage: Usage) -> None:
+        """What was spent besides."""
+        self.usage = usage if self.usage is None else _sum(self.usage, usage)
 
     def end_round(self) -> Iterator[Event]:
         """The model has stopped: close what is open. If it said nothing at all, there is one empty message.
@@ -150,7 +157,7 @@ class Output:
     def _add_to_reasoning(self, text: str) -> Iterator[Event]:
         if not isinstance(self._open, ReasoningItem):
             yield from self._close_open()
-            self._open = self.append(lambda item_id, at: ReasoningItem(item_id, at, self._as_summary), "reasoning")
+            self._open = self.append(self._new_reasoning, "reasoning")
             yield from self._open.open()
         yield self._open.add(text)
 

@@ -6,7 +6,7 @@ What an item is in the end (``item``) is what its events add up to.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -69,9 +69,13 @@ class TextPart:
 
 @dataclass(slots=True)
 class ReasoningItem:
+    """What the model thinks; ``seal`` makes ``encrypted_content`` of it, where the caller asked for that."""
+
     item_id: str
     index: int
     as_summary: bool
+    seal: Callable[[str], str] | None = None
+    _sealed: str = ""
     part: TextPart = field(default_factory=TextPart)
 
     def open(self) -> Iterator[Event]:
@@ -89,6 +93,8 @@ class ReasoningItem:
 
     def close(self, _status: Status) -> Iterator[Event]:
         text = self.part.text
+        if self.seal is not None:
+            self._sealed = self.seal(text)  # once: no two seals of a text are alike
         if self.as_summary:
             yield events.ReasoningSummaryTextDone(self.item_id, self.index, 0, text)
             yield events.ReasoningSummaryPartDone(self.item_id, self.index, 0, {"type": "summary_text", "text": text})
@@ -100,6 +106,8 @@ class ReasoningItem:
 
     def item(self) -> JsonObject:
         head: JsonObject = {"id": self.item_id, "type": "reasoning"}
+        if self.seal is not None:
+            head["encrypted_content"] = self._sealed
         if self.as_summary:
             return head | {"summary": [{"type": "summary_text", "text": self.part.text}]}
         return head | {"summary": [], "content": [{"type": "reasoning_text", "text": self.part.text}]}
@@ -345,6 +353,24 @@ class ApprovalRequestItem:
             "name": self.name,
             "arguments": self.arguments.text,
         }
+
+
+@dataclass(slots=True)
+class CompactionItem:
+    """A context made small; only this server can read it."""
+
+    item_id: str
+    index: int
+    encrypted_content: str
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.item())
+
+    def close(self, _status: Status) -> Iterator[Event]:
+        yield events.OutputItemDone(self.index, self.item())
+
+    def item(self) -> JsonObject:
+        return {"id": self.item_id, "type": "compaction", "encrypted_content": self.encrypted_content}
 
 
 @dataclass(slots=True)

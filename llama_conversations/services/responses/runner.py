@@ -11,7 +11,9 @@ from llama_conversations.errors import Overloaded, ShuttingDown, StackError, Str
 from llama_conversations.log import get_logger
 from llama_conversations.services.responses.engine import RunningJob, RunningTurn
 from llama_conversations.services.responses.journal import EventJournal
+from llama_conversations.services.responses.obfuscation import padding_for
 from llama_conversations.wire.events import EventWriter
+from llama_conversations.wire.responses import CreateResponse
 
 logger = get_logger(__name__)
 
@@ -184,6 +186,12 @@ def _is_being_cancelled() -> bool:
     return current is not None and current.cancelling() > 0
 
 
+def event_writer(request: CreateResponse, first: int = 0) -> EventWriter:
+    """A writer of a stream's events, as the request wants them."""
+    wanted = request.stream_options is not None and request.stream_options.include_obfuscation
+    return EventWriter(first, padding_for if wanted else None)
+
+
 async def _run_silently(running: RunningTurn) -> None:
     async with aclosing(running.events()) as events:
         async for _ in events:
@@ -197,7 +205,7 @@ async def _run_into_journal(journal: EventJournal, job: RunningJob) -> None:
 
 
 async def _run_into(buffer: FrameBuffer, running: RunningTurn) -> None:
-    writer = EventWriter()
+    writer = event_writer(running.turn.request)
     try:
         async with aclosing(running.events()) as events:
             async for event in events:

@@ -20,16 +20,27 @@ from llama_conversations.services.responses.context import ContextReader, stored
 from llama_conversations.services.responses.engine import RunningTurn, Surroundings
 from llama_conversations.services.responses.following import follow
 from llama_conversations.services.responses.leases import LeaseKeeper
+from llama_conversations.services.responses.measures import Measures
 from llama_conversations.services.responses.runner import TurnRunner
+from llama_conversations.services.responses.secrets import SharedSealer
 from llama_conversations.services.responses.snapshot import head_with_status
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
 from llama_conversations.storage.records import TERMINAL, ItemRecord, Job, now_us
-from llama_conversations.storage.stores import ConversationStore, JobStore, ResponseStore
+from llama_conversations.storage.stores import ConversationStore, JobStore, PromptStore, ResponseStore, SecretStore
 from llama_conversations.wire.answers import EventStream, Json
 from llama_conversations.wire.conversations import ItemList
 from llama_conversations.wire.include import Include
-from llama_conversations.wire.responses import CreateResponse, Response, ResponseDeleted, ResponseList
+from llama_conversations.wire.responses import (
+    CompactContext,
+    CompactedContext,
+    CountTokens,
+    CreateResponse,
+    Response,
+    ResponseDeleted,
+    ResponseList,
+    TokenCounts,
+)
 
 CANCEL_POLL_SECONDS = 0.05
 CANCEL_POLLS = 40
@@ -64,6 +75,8 @@ class TurnStores:
     conversations: ConversationStore
     responses: ResponseStore
     jobs: JobStore
+    prompts: PromptStore
+    secrets: SecretStore
 
 
 class ResponsesServiceImpl(Responses):
@@ -80,7 +93,9 @@ class ResponsesServiceImpl(Responses):
         self._conversations, self._responses, self._jobs = stores.conversations, responses, stores.jobs
         self._models, self._tool_servers = models, tool_servers
         self._context = ContextReader(stores.conversations, responses)
-        self._around = Surroundings(responses, stores.jobs, self._context, tool_servers, unseal=lambda _: None)
+        self._sealer = SharedSealer(stores.secrets)
+        self._around = Surroundings(responses, stores.jobs, self._context, stores.prompts, tool_servers, self._sealer)
+        self._measures = Measures(self._around, models)
         self._drain_seconds = settings.drain_seconds
         self._runner = TurnRunner(settings.max_turns)
         self._leases = LeaseKeeper(responses, self._runner.response_ids, settings.lease_seconds, settings.sweep_seconds)
@@ -90,6 +105,7 @@ class ResponsesServiceImpl(Responses):
 
     async def initialize(self) -> None:
         """Mend what a crash left, and start to keep leases."""
+        await self._sealer.initialize()
         await self._leases.start()
         await self._background.start()
 
@@ -150,6 +166,14 @@ class ResponsesServiceImpl(Responses):
             raise InvalidParameter("'starting_after' is only allowed with 'stream=true'.", param="starting_after")
         response = await self._responses.get(current_scope(), response_id)
         return Json(Response, response.body.encode())
+
+    async def count_input_tokens(self, request: CountTokens) -> Json[TokenCounts]:
+        """See ``Responses``."""
+        return await self._measures.count(current_scope(), request)
+
+    async def compact_context(self, request: CompactContext) -> Json[CompactedContext]:
+        """See ``Responses``."""
+        return await self._measures.compact(current_scope(), request)
 
     async def cancel_response(self, response_id: str) -> Json[Response]:
         """See ``Responses``. Errors: ``ResponseNotFound``, ``NotInBackground``."""

@@ -66,6 +66,7 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         parallel_tool_calls=request.parallel_tool_calls is not False,
         previous_response_id=request.previous_response_id,
         reasoning=_reasoning(request),
+        prompt=None if request.prompt is None else request.prompt.model_dump(exclude_unset=True),
         safety_identifier=request.safety_identifier,
         prompt_cache_key=request.prompt_cache_key,
         service_tier=request.service_tier or "default",
@@ -84,7 +85,7 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         metadata=request.metadata or {},
         conversation=None if turn.conversation_id is None else ConversationRef(id=turn.conversation_id),
     )
-    absent = {name for name in ("conversation", "user") if getattr(head, name) is None}
+    absent = {name for name in ("conversation", "prompt", "user") if getattr(head, name) is None}
     return head.model_dump_json(exclude=absent)
 
 
