@@ -54,12 +54,20 @@ class Measures:
     async def count(self, scope: AccessScope, request: CountTokens) -> Json[TokenCounts]:
         """See ``Responses.count_input_tokens``. Errors: as of a turn, and ``UpstreamError``."""
         if request.model is None:
-            message = (
-                "Missing required parameter: 'model': tokens differ from model to model, and none is the default here."
-            )
+            message = "Missing required parameter: 'model': tokens differ from model to model, and there is no default."
             raise InvalidParameter(message, param="model", code="missing_required_parameter")
-        fields = {name: getattr(request, name) for name in request.model_fields_set - {"personality", "input"}}
-        asked = CreateResponse.model_construct(**{**_DEFAULTS, **fields, "input": request.input or []})
+        asked = CreateResponse.model_construct(
+            model=request.model,
+            input=request.input or [],
+            instructions=request.instructions,
+            conversation=request.conversation,
+            previous_response_id=request.previous_response_id,
+            tools=request.tools,
+            tool_choice=request.tool_choice,
+            parallel_tool_calls=request.parallel_tool_calls,
+            text=request.text,
+            reasoning=request.reasoning,
+        )
         counted = await self._count(scope, asked, await self._models.route(request.model))
         body = TokenCounts(input_tokens=counted.tokens).model_dump_json().encode()
         return Json(TokenCounts, body, ESTIMATED if counted.estimated else None)
@@ -68,12 +76,7 @@ class Measures:
         """See ``Responses.compact_context``: the last user's messages stay as they are, the rest is summed up."""
         model = await self._models.route(request.model)
         asked = CreateResponse.model_construct(
-            **{
-                **_DEFAULTS,
-                "model": request.model,
-                "input": request.input or [],
-                "previous_response_id": request.previous_response_id,
-            }
+            model=request.model, input=request.input or [], previous_response_id=request.previous_response_id
         )
         partition = new_partition()
         records = await self._records(scope, asked, partition)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TypeAlias, TypeVar
 
 from llama_conversations.errors import UpstreamGarbled
@@ -73,7 +72,7 @@ class Output:
         partition: str,
         provider_id: str,
         new_call: NewCall = client_function,
-        new_reasoning: NewReasoning = partial(ReasoningItem, as_summary=False),
+        new_reasoning: NewReasoning = ReasoningItem,
     ) -> None:
         self._partition, self._provider_id = partition, provider_id
         self._new_call_item, self._new_reasoning = new_call, new_reasoning

@@ -42,7 +42,7 @@ class GrowingItem(Protocol):
 
 
 class GrowingCall(GrowingItem, Protocol):
-    """A call of a tool, whoever runs it; ``given_id`` is the model server's id of it, if it had one when it was shown."""
+    """A call of a tool, whoever runs it; ``given_id`` is the model server's id, if it had given one when it was shown."""
 
     call_id: str
     name: str
@@ -73,7 +73,7 @@ class ReasoningItem:
 
     item_id: str
     index: int
-    as_summary: bool
+    as_summary: bool = False
     seal: Callable[[str], str] | None = None
     _sealed: str = ""
     part: TextPart = field(default_factory=TextPart)
