@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from llama_conversations.wire.catalog import Health
 
@@ -26,12 +26,22 @@ class ProviderModel:
     context_length: int | None = None
 
 
+WireApi = Literal["chat", "responses"]
+"""``chat``: chat completions, which most model servers speak; ``responses``: the Responses API itself."""
+
+
 @runtime_checkable
 class Inference(Protocol):
     """Chat completions from one provider. Requests and answers are JSON as bytes: no object is made per token.
 
     Errors: every method raises the fitting kind of ``errors.UpstreamError`` for whatever the model server does.
     """
+
+    @property
+    @abstractmethod
+    def wire_api(self) -> WireApi:
+        """Which API the model server is asked in."""
+        ...
 
     @abstractmethod
     async def initialize(self) -> None:
@@ -73,4 +83,14 @@ class Inference(Protocol):
         ``body`` has ``"stream": true``. The generator ends after the model server's ``[DONE]`` (or its clean end of
         stream); closing it (``aclose``) drops the connection, so that the model server stops working.
         """
+        ...
+
+    @abstractmethod
+    async def create_response(self, body: bytes) -> bytes:
+        """One response, of a model server with ``wire_api`` ``responses``; ``body`` is a request without ``stream``."""
+        ...
+
+    @abstractmethod
+    def stream_response(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The events of a response, each the JSON of one event, without SSE framing; as ``stream_chat_completion``."""
         ...

@@ -23,7 +23,7 @@ from llama_conversations.wire.prompts import (
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _VARIABLE_NAME = re.compile(_NAME)
-_PLACE = re.compile(r"\{\{\s*(" + _NAME + r")\s*\}\}")
+PLACE = re.compile(r"\{\{\s*(" + _NAME + r")\s*\}\}")
 
 
 class PromptsServiceImpl(Prompts):
@@ -91,7 +91,7 @@ def checked_variables(text: str, declared: Sequence[str] | None) -> Sequence[str
     Errors: ``InvalidParameter`` when a declared one is no name, stands twice or is not in the text, or when the text
     names one that is not declared.
     """
-    named = list(dict.fromkeys(_PLACE.findall(text)))
+    named = list(dict.fromkeys(PLACE.findall(text)))
     if declared is None:
         return named
     for index, name in enumerate(declared):

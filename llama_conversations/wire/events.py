@@ -302,6 +302,14 @@ class McpListToolsFailed:
     type: str = "response.mcp_list_tools.failed"
 
 
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """An event that an upstream wrote; its ``sequence_number`` is replaced."""
+
+    type: str
+    payload: JsonObject
+
+
 Event: TypeAlias = (
     ResponseEvent
     | ErrorEvent
@@ -331,6 +339,7 @@ Event: TypeAlias = (
     | McpListToolsInProgress
     | McpListToolsCompleted
     | McpListToolsFailed
+    | Forwarded
 )
 
 
@@ -351,6 +360,8 @@ class EventWriter:
         number, self.next_number = self.next_number, self.next_number + 1
         if isinstance(event, ResponseEvent):
             data = b'{"type":"%b","response":%b' % (event.type.encode(), event.body)
+        elif isinstance(event, Forwarded):
+            data = orjson.dumps({key: value for key, value in event.payload.items() if key != "sequence_number"})[:-1]
         else:
             data = orjson.dumps(event)[:-1]
             delta = getattr(event, "delta", None) if self.padding is not None else None

@@ -7,8 +7,11 @@ left out; docs/compatibility.md has the list.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from threading import Lock
 from typing import TypeAlias, cast
 
 from pydantic_core import to_json
@@ -146,7 +149,7 @@ def chat_part(part: object) -> JsonObject:
         audio: JsonObject = {"data": part.input_audio.data, "format": part.input_audio.format}
         return {"type": "input_audio", "input_audio": audio}
     if isinstance(part, InputFile):
-        return {"type": "text", "text": file_text(part)}
+        return {"type": "text", "text": _READ_FILES.text(part)}
     return {"type": "text", "text": _text_of(part)}
 
 
@@ -166,6 +169,32 @@ def _answer(call_id: str, output: object) -> Answer:
     parts = [chat_part(part) for part in cast("Sequence[object]", output)]
     texts = [str(part["text"]) for part in parts if part["type"] == "text"]
     return Answer(call_id, "".join(texts), [part for part in parts if part["type"] != "text"])
+
+
+class _ReadFiles:
+    """Texts of files that were read lately: a conversation has its files in every turn."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._texts: OrderedDict[bytes, str] = OrderedDict()
+        self._lock = Lock()
+
+    def text(self, part: InputFile) -> str:
+        """The text of a file, as ``file_text``."""
+        key = sha256(part.model_dump_json().encode()).digest()
+        with self._lock:
+            if key in self._texts:
+                self._texts.move_to_end(key)
+                return self._texts[key]
+        text = file_text(part)
+        with self._lock:
+            self._texts[key] = text
+            while len(self._texts) > self._size:
+                self._texts.popitem(last=False)
+        return text
+
+
+_READ_FILES = _ReadFiles(32)
 
 
 def _json(value: object) -> str:

@@ -11,7 +11,7 @@ from llama_conversations.services.models import RoutedModel
 from llama_conversations.services.responses.chat_deltas import TextDelta, read_completion
 from llama_conversations.services.responses.chat_messages import Unseal, chat_messages, is_users
 from llama_conversations.services.responses.chat_parts import Speech, utterances
-from llama_conversations.services.responses.chat_wire import ChatWire
+from llama_conversations.services.responses.model_wire import ModelWire, write_request
 from llama_conversations.services.responses.think_tags import ThinkTags
 from llama_conversations.services.responses.token_estimate import item_tokens, request_tokens
 from llama_conversations.services.responses.toolbox import Toolbox
@@ -48,7 +48,7 @@ async def count_tokens(model: RoutedModel, request: bytes) -> TokenCount:
     return TokenCount(request_tokens(request), True) if counted is None else TokenCount(counted, False)
 
 
-async def truncated(turn: Turn, wire: ChatWire, items: Sequence[Item], toolbox: Toolbox) -> Sequence[Item]:
+async def truncated(turn: Turn, wire: ModelWire, items: Sequence[Item], toolbox: Toolbox) -> Sequence[Item]:
     """The items without as many of the oldest exchanges as it takes to fit into the model's context.
 
     Where the provider does not tell how long that is, all items stay.
@@ -58,7 +58,7 @@ async def truncated(turn: Turn, wire: ChatWire, items: Sequence[Item], toolbox: 
         return items
     room = length - (turn.request.max_output_tokens or ANSWER_TOKENS)
     for _ in range(_TRUNCATIONS):
-        excess = (await count_tokens(turn.model, wire.request(items, toolbox))).tokens - room
+        excess = (await count_tokens(turn.model, await write_request(wire, items, toolbox))).tokens - room
         shorter = items if excess <= 0 else drop_oldest(items, excess, item_tokens)
         if shorter is items:
             break

@@ -25,8 +25,10 @@ from llama_conversations.services.responses.context_window import (
 )
 from llama_conversations.services.responses.failures import failure_of
 from llama_conversations.services.responses.journal import EventJournal
+from llama_conversations.services.responses.model_wire import ModelWire, write_request
 from llama_conversations.services.responses.output import Output
 from llama_conversations.services.responses.output_items import CompactionItem, ReasoningItem
+from llama_conversations.services.responses.responses_wire import ResponsesWire
 from llama_conversations.services.responses.secrets import COMPACTION, REASONING, SharedSealer
 from llama_conversations.services.responses.snapshot import IN_PROGRESS, QUEUED, Outcome, response_body, response_head
 from llama_conversations.services.responses.tasks import uninterrupted
@@ -77,6 +79,12 @@ class Surroundings:
     sealer: SharedSealer
 
 
+def model_wire(turn: Turn, around: Surroundings) -> ModelWire:
+    """How the turn's model is asked."""
+    wire = ResponsesWire if turn.model.inference.wire_api == "responses" else ChatWire
+    return wire(turn, around.sealer.unsealer(COMPACTION))
+
+
 class RunningTurn:
     """A turn on its way.
 
@@ -90,7 +98,7 @@ class RunningTurn:
         self.body = b""
         self.error: Exception | None = None
         self._around, self._responses = around, around.responses
-        self._wire = ChatWire(turn, around.sealer.unsealer(COMPACTION))
+        self._wire = model_wire(turn, around)
         self._stage = Stage.NEW
         self._stopped = Outcome("failed", error=_STOPPED)
         self._status: ResponseStatus = "in_progress"
@@ -144,7 +152,7 @@ class RunningTurn:
         if turn.request.prompt is not None:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
         context = read_items([*history, *turn.input])
-        self._wire.request(context, toolbox)
+        await write_request(self._wire, context, toolbox)
         return context
 
     async def _work(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
@@ -201,14 +209,14 @@ class RunningTurn:
         items = [*context, *_read(output)]
         if self.turn.request.truncation == "auto":
             items = [*await truncated(self.turn, self._wire, items, toolbox)]
-        return self._wire.request(items, toolbox, may_call=may_call)
+        return await write_request(self._wire, items, toolbox, may_call=may_call)
 
     async def _compact(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """Sum up a context that has grown past the threshold of the request, if there is one."""
         threshold, (old, _) = compaction_threshold(self.turn), split_for_compaction(context)
         if threshold is None or not old:
             return
-        if (await count_tokens(self.turn.model, self._wire.request(context, toolbox))).tokens < threshold:
+        if (await count_tokens(self.turn.model, await write_request(self._wire, context, toolbox))).tokens < threshold:
             return
         summary = await summarize(
             self.turn.model, after_compaction(old), self._around.sealer.unsealer(COMPACTION), None

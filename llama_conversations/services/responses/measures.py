@@ -18,6 +18,7 @@ from llama_conversations.services.responses.context_window import (
     summarize,
 )
 from llama_conversations.services.responses.engine import Surroundings
+from llama_conversations.services.responses.model_wire import write_request
 from llama_conversations.services.responses.secrets import COMPACTION
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
@@ -101,10 +102,8 @@ class Measures:
         records = await self._records(scope, asked, new_partition())
         around = self._around
         async with Toolbox(asked.tools or (), around.tool_servers) as toolbox:
-            unseal = around.sealer.unsealer(COMPACTION)
-            turn = Turn("", "", 0, scope, asked, model, ())
-            request = ChatWire(turn, unseal).request(read_items(records), toolbox)
-            return await count_tokens(model, request)
+            wire = ChatWire(Turn("", "", 0, scope, asked, model, ()), around.sealer.unsealer(COMPACTION))
+            return await count_tokens(model, await write_request(wire, read_items(records), toolbox))
 
     async def _records(self, scope: AccessScope, asked: CreateResponse, partition: str) -> list[ItemRecord]:
         """The context that a turn would have."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from llama_conversations.errors import UpstreamGarbled
 from llama_conversations.ids import new_call_id, new_id
@@ -17,6 +17,7 @@ from llama_conversations.services.items import id_prefix
 from llama_conversations.services.responses.chat_deltas import (
     Delta,
     Finished,
+    PassedEvent,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
@@ -29,6 +30,7 @@ from llama_conversations.services.responses.output_items import (
     GrowingItem,
     McpCallItem,
     MessageItem,
+    PassedItem,
     ReasoningItem,
 )
 from llama_conversations.wire.events import Event, JsonObject
@@ -80,6 +82,7 @@ class Output:
         self._open: ReasoningItem | MessageItem | None = None
         self._calls: dict[int, GrowingCall] = {}
         self._nameless: dict[int, ToolCallDelta] = {}
+        self._passed: dict[int, PassedItem] = {}
         self._round_began_at = 0
         self.usage: Usage | None = None
         self.finished = Finished("stop")
@@ -98,7 +101,7 @@ class Output:
     def waits_for_client(self) -> bool:
         """Whether the last round made a call that is not the server's to run."""
         this_round = self._items[self._round_began_at :]
-        return any(not isinstance(item, McpCallItem | MessageItem | ReasoningItem) for item in this_round)
+        return any(isinstance(item, CALLS) and not isinstance(item, McpCallItem) for item in this_round)
 
     def append(self, make: Callable[[str, int], I], item_type: str) -> I:
         """Add an item that no model wrote; ``make`` is given its id and its place."""
@@ -109,6 +112,7 @@ class Output:
     def begin_round(self) -> None:
         """The model is asked (again)."""
         self._round_began_at = len(self._items)
+        self._passed.clear()
         self.finished = Finished("stop")
 
     def add(self, delta: Delta) -> Iterator[Event]:
@@ -121,6 +125,8 @@ class Output:
             yield from self._add_to_call(delta)
         elif isinstance(delta, Finished):
             self.finished = delta
+        elif isinstance(delta, PassedEvent):
+            yield from self._pass(delta.payload)
         else:
             self.add_usage(delta)
 
@@ -145,6 +151,19 @@ class Output:
             yield from item.close(status if item is cut_off else "completed")
         self._open = None
         self._calls.clear()
+
+    def _pass(self, event: JsonObject) -> Iterator[Event]:
+        """Show an event of an upstream that speaks the Responses API, under this output's numbers."""
+        index = cast("int", event["output_index"])
+        if event["type"] == "response.output_item.added":
+            content = cast("JsonObject", event["item"])
+            item = PassedItem(str(content.get("id") or self._new_id(str(content["type"]))), len(self._items), content)
+            content.setdefault("id", item.item_id)
+            self._items.append(item)
+            self._passed[index] = item
+            yield from item.open()
+        elif index in self._passed:
+            yield from self._passed[index].show(event)
 
     def _add_to_message(self, delta: TextDelta | RefusalDelta) -> Iterator[Event]:
         if not isinstance(self._open, MessageItem):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from pydantic_core import from_json
 
@@ -353,6 +353,31 @@ class ApprovalRequestItem:
             "name": self.name,
             "arguments": self.arguments.text,
         }
+
+
+@dataclass(slots=True)
+class PassedItem:
+    """An item that an upstream made and shows by its own events."""
+
+    item_id: str
+    index: int
+    content: JsonObject
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.content)
+
+    def show(self, event: JsonObject) -> Iterator[Event]:
+        """An event of the upstream about this item."""
+        if event["type"] == "response.output_item.done":
+            self.content = cast("JsonObject", event["item"])
+        yield events.Forwarded(str(event["type"]), event | {"output_index": self.index})
+
+    def close(self, _status: Status) -> Iterator[Event]:
+        """It was closed by an event of its own, or never will be."""
+        yield from ()
+
+    def item(self) -> JsonObject:
+        return self.content
 
 
 @dataclass(slots=True)

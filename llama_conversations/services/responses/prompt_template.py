@@ -8,8 +8,7 @@ from typing import Annotated, TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from llama_conversations.errors import InvalidParameter
-from llama_conversations.services.prompts import _PLACE as PLACE
-from llama_conversations.services.prompts import checked_variables
+from llama_conversations.services.prompts import PLACE, checked_variables
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.content import MAX_FILE_DATA, MAX_TEXT, InputFile, InputImage, InputText, ToolOutputPart
 from llama_conversations.wire.unions import ByJsonType

@@ -30,9 +30,12 @@ from llama_conversations.wire.tools import (
     CustomTool,
     FunctionTool,
     McpApproval,
+    McpChoice,
     McpServerTool,
     McpToolFilter,
     Tool,
+    ToolChoiceObject,
+    ToolMode,
 )
 
 _CUSTOM_INPUT: JsonObject = {
@@ -109,6 +112,7 @@ class Toolbox:
         self._functions: dict[str, FunctionTool | CustomTool] = {
             tool.name: tool for tool in tools if isinstance(tool, FunctionTool | CustomTool)
         }
+        self._own = [tool for tool in tools if not isinstance(tool, McpServerTool)]
         self._servers = [tool for tool in tools if isinstance(tool, McpServerTool)]
         self._sessions = {
             tool.server_label: _Session(servers.session(tool), tool.server_label) for tool in self._servers
@@ -130,6 +134,20 @@ class Toolbox:
     def definitions(self) -> Sequence[JsonObject]:
         """The tools as chat completions name them, in a stable order."""
         return [*map(_offered, self._functions.values()), *(_offered_mcp(name, t) for name, t in self._mcp.items())]
+
+    def upstream_tools(self) -> Sequence[JsonObject]:
+        """The tools for an upstream that speaks the Responses API: its own as they came, the server's as functions."""
+        own = [cast("JsonObject", tool.model_dump(exclude_unset=True)) for tool in self._own]
+        return [*own, *(_flat(_offered_mcp(name, tool)) for name, tool in self._mcp.items())]
+
+    def upstream_choice(self, choice: ToolMode | ToolChoiceObject | None) -> JsonValue:
+        """A choice among them."""
+        if isinstance(choice, McpChoice):
+            name = self.names_of_server(choice.server_label).get(choice.name or "")
+            return "required" if name is None else {"type": "function", "name": name}
+        if choice is None or isinstance(choice, str):
+            return choice
+        return cast("JsonObject", choice.model_dump(exclude_unset=True))
 
     def names_of_server(self, server_label: str) -> Mapping[str, str]:
         """From a server's own names of its tools to the names that the model is given."""
@@ -314,6 +332,11 @@ def _arguments(text: str) -> Mapping[str, JsonValue] | None:
 
 def _protocol_error(message: str, code: int | None = None) -> JsonObject:
     return {"type": "mcp_protocol_error", "code": code or 0, "message": message}
+
+
+def _flat(tool: JsonObject) -> JsonObject:
+    """A chat completion's tool as the Responses API writes it."""
+    return {"type": "function", "strict": False, **cast("JsonObject", tool["function"])}
 
 
 def _execution_error(text: str) -> JsonObject:
