@@ -59,6 +59,7 @@ class _Conversion:
     def __init__(self, spoken: Sequence[Utterance]) -> None:
         self._spoken = spoken
         self._answers = _answers_by_call(spoken)
+        self._called = {utterance.call_id for utterance in spoken if isinstance(utterance, Call)}
         self._pending: JsonObject | None = None
         self._calls: list[Call] = []
         self._answered = False
@@ -80,6 +81,8 @@ class _Conversion:
                 self._answered = bool(self._calls)
         yield from self._flush()
         for call_id, left in self._answers.items():
+            if left and call_id in self._called:
+                raise _unpaired(f"The tool call with call_id {call_id} has an output already.")
             if left:
                 raise _unpaired(f"No tool call found for function call output with call_id {call_id}.")
 

@@ -111,6 +111,14 @@ def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> It
                 yield from told(item)
 
 
+def call_ids(items: Sequence[Item]) -> set[str]:
+    """The ids of all calls that the items make."""
+    return {item.call_id for item in items if isinstance(item, _CALLS)}
+
+
+_CALLS = (FunctionCall, CustomToolCall, ShellCall, LocalShellCall, ApplyPatchCall, ComputerCall)
+
+
 def _refused_requests(items: Sequence[Item]) -> Mapping[str, str]:
     """By their ids, the requests for leave that the client refused, each with what the model is told."""
     return {

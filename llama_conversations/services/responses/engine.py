@@ -14,6 +14,7 @@ from llama_conversations.errors import StackError, UpstreamRejected
 from llama_conversations.log import get_logger
 from llama_conversations.services.items import masked
 from llama_conversations.services.responses.chat_messages import after_compaction
+from llama_conversations.services.responses.chat_parts import call_ids
 from llama_conversations.services.responses.chat_wire import ChatWire
 from llama_conversations.services.responses.context import ContextReader, read_items, read_prompt
 from llama_conversations.services.responses.context_window import (
@@ -158,7 +159,13 @@ class RunningTurn:
     async def _work(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
         """Let the model and the tools work, and commit what came of it."""
         turn = self.turn
-        output = Output(turn.partition, turn.model.provider_id, toolbox.new_call, self._new_reasoning)
+        output = Output(
+            turn.partition,
+            turn.model.provider_id,
+            toolbox.new_call,
+            self._new_reasoning,
+            taken_call_ids=call_ids(context),
+        )
         async for event in _all(self._compact(context, toolbox, output), self._rounds(context, toolbox, output)):
             yield event
         outcome = _outcome(output)

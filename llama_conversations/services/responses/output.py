@@ -1,15 +1,15 @@
 """From a model's deltas to output items and their events: a state machine over what is open.
 
-At any moment at most one of reasoning and message is open; tool calls stay open together until the model stops, since a
-server may interleave their arguments. A call is shown once its name is known, since the name tells whose it is. What is
+At any moment at most one item is open. A call is shown once its name is known, since the name tells whose it is. What is
 shown in events is what ``items`` holds in the end. An output may grow over several rounds of the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar, cast
+
+from pydantic_core import from_json
 
 from llama_conversations.errors import UpstreamGarbled
 from llama_conversations.ids import new_call_id, new_id
@@ -67,6 +67,7 @@ class Output:
         provider_id: Whose model it is.
         new_call: Makes the item of a call, by the name that the model calls.
         new_reasoning: Makes the item of thoughts, from its id and its place.
+        taken_call_ids: The ids of the calls of the context; some models give the same ones again and again.
     """
 
     def __init__(
@@ -75,13 +76,16 @@ class Output:
         provider_id: str,
         new_call: NewCall = client_function,
         new_reasoning: NewReasoning = ReasoningItem,
+        taken_call_ids: Iterable[str] = (),
     ) -> None:
         self._partition, self._provider_id = partition, provider_id
         self._new_call_item, self._new_reasoning = new_call, new_reasoning
         self._items: list[GrowingItem] = []
         self._open: ReasoningItem | MessageItem | None = None
-        self._calls: dict[int, GrowingCall] = {}
-        self._nameless: dict[int, ToolCallDelta] = {}
+        self._call: GrowingCall | None = None
+        self._call_index = 0
+        self._held: dict[int, ToolCallDelta] = {}
+        self._taken_call_ids = set(taken_call_ids)
         self._passed: dict[int, PassedItem] = {}
         self._round_began_at = 0
         self.usage: Usage | None = None
@@ -139,18 +143,16 @@ class Output:
 
         Errors: ``UpstreamGarbled`` for a call that was never named, unless the model was cut off.
         """
-        if self._nameless and self.finished.reason == "stop":
-            raise UpstreamGarbled(self._provider_id, "The model server's answer has a tool call without a name.")
-        self._nameless.clear()
+        held = [self._held[index] for index in sorted(self._held)]
+        self._held.clear()
+        for delta in held:
+            if delta.name is not None:
+                yield from self._begin_call(delta, delta.name)
+            elif self.finished.reason == "stop":
+                raise UpstreamGarbled(self._provider_id, "The model server's answer has a tool call without a name.")
         if len(self._items) == self._round_began_at:
             yield from self._add_to_message(TextDelta(""))
-        status: Status = "completed" if self.finished.reason == "stop" else "incomplete"
-        cut_off = self._items[-1]
-        still_open = [*self._calls.values(), *([] if self._open is None else [self._open])]
-        for item in sorted(still_open, key=lambda item: item.index):
-            yield from item.close(status if item is cut_off else "completed")
-        self._open = None
-        self._calls.clear()
+        yield from self._close_open("completed" if self.finished.reason == "stop" else "incomplete")
 
     def _pass(self, event: JsonObject) -> Iterator[Event]:
         """Show an event of an upstream that speaks the Responses API, under this output's numbers."""
@@ -180,44 +182,63 @@ class Output:
         yield self._open.add(text)
 
     def _add_to_call(self, delta: ToolCallDelta) -> Iterator[Event]:
-        call = self._calls.get(delta.index)
-        if call is None or _begins_another(delta, call):
-            delta = self._with_what_came_before(delta)
-            if delta.name is None:
-                self._nameless[delta.index] = delta
-                return
-            yield from self._close_open()
-            if call is not None:
-                yield from call.close("completed")
-            call = self._new_call(delta, delta.name)
-            yield from call.open()
+        """One call is open at a time, as in the hosted API's streams: clients take them one after the other.
+
+        The next begins when the arguments of the open one are whole JSON. Where a server interleaves them, the later
+        ones are held back until then, or until the model stops.
+        """
+        call = self._call
+        if call is not None and delta.index == self._call_index and not _begins_another(delta, call):
+            if delta.arguments:
+                yield from call.add(delta.arguments)
+            return
+        held = self._held.pop(delta.index, None)
+        delta = delta if held is None else _joined(held, delta)
+        if delta.name is None or (call is not None and delta.index != self._call_index and not _is_whole(call)):
+            self._held[delta.index] = delta
+            return
+        yield from self._begin_call(delta, delta.name)
+
+    def _begin_call(self, delta: ToolCallDelta, name: str) -> Iterator[Event]:
+        yield from self._close_open()
+        call_id = delta.call_id
+        if call_id is None or call_id in self._taken_call_ids:  # an output finds its call by the id: no two are alike
+            call_id = new_call_id()
+        self._taken_call_ids.add(call_id)
+        call = self._new_call_item(Place(len(self._items), call_id, delta.call_id, name, self._new_id))
+        self._call, self._call_index = call, delta.index
+        self._items.append(call)
+        yield from call.open()
         if delta.arguments:
             yield from call.add(delta.arguments)
 
-    def _with_what_came_before(self, delta: ToolCallDelta) -> ToolCallDelta:
-        before = self._nameless.pop(delta.index, None)
-        if before is None:
-            return delta
-        arguments = before.arguments + delta.arguments
-        return replace(delta, call_id=before.call_id or delta.call_id, arguments=arguments)
-
-    def _new_call(self, delta: ToolCallDelta, name: str) -> GrowingCall:
-        taken = {item.call_id for item in self._items if isinstance(item, CALLS)}
-        call_id = delta.call_id
-        if call_id is None or call_id in taken:  # outputs find their call by its id: no two have the same
-            call_id = new_call_id()
-        call = self._new_call_item(Place(len(self._items), call_id, delta.call_id, name, self._new_id))
-        self._calls[delta.index] = call
-        self._items.append(call)
-        return call
-
-    def _close_open(self) -> Iterator[Event]:
-        if self._open is not None:
-            yield from self._open.close("completed")
-            self._open = None
+    def _close_open(self, status: Status = "completed") -> Iterator[Event]:
+        for item in (self._open, self._call):
+            if item is not None:
+                yield from item.close(status)
+        self._open = self._call = None
 
     def _new_id(self, item_type: str) -> str:
         return new_id(id_prefix(item_type), self._partition)
+
+
+def _joined(before: ToolCallDelta, delta: ToolCallDelta) -> ToolCallDelta:
+    """Two deltas of a call that is not shown yet."""
+    return ToolCallDelta(
+        index=delta.index,
+        call_id=before.call_id or delta.call_id,
+        name=before.name or delta.name,
+        arguments=before.arguments + delta.arguments,
+    )
+
+
+def _is_whole(call: GrowingCall) -> bool:
+    """Whether a call's arguments are complete JSON: then nothing more can come."""
+    try:
+        from_json(call.arguments.text)
+    except ValueError:
+        return False
+    return True
 
 
 def _begins_another(delta: ToolCallDelta, call: GrowingCall) -> bool:
