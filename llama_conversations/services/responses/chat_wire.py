@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
+from llama_conversations.errors import UpstreamRejected
 from llama_conversations.services.responses.chat_deltas import Delta, read_chunk, read_completion
 from llama_conversations.services.responses.chat_messages import Unseal, chat_messages
 from llama_conversations.services.responses.chat_parts import Speech, Utterance, chat_part
@@ -39,10 +41,14 @@ class ChatWire:
     async def ask(self, request: bytes) -> AsyncGenerator[Delta, None]:
         """What the model says. Errors: ``UpstreamError``."""
         thoughts = ThinkTags()
-        async with aclosing(self._deltas(request)) as deltas:
-            async for delta in deltas:
-                for part in thoughts.add(delta):
-                    yield part
+        try:
+            async with aclosing(self._deltas(request)) as deltas:
+                async for delta in deltas:
+                    for part in thoughts.add(delta):
+                        yield part
+        except UpstreamRejected as error:
+            error.param = _callers_name(error.param)
+            raise
         for part in thoughts.close():
             yield part
 
@@ -56,6 +62,24 @@ class ChatWire:
             async for chunk in chunks:
                 for delta in read_chunk(model.provider_id, chunk):
                     yield delta
+
+
+_CALLERS_NAMES = {
+    "max_completion_tokens": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "messages": "input",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+}
+
+
+def _callers_name(param: str | None) -> str | None:
+    """What the caller sent that became a parameter of the chat completion request; only its begin has a name there."""
+    if param is None:
+        return None
+    name = re.split(r"[.\[]", param, maxsplit=1)[0]
+    return _CALLERS_NAMES.get(name, param)
 
 
 def _preamble(prompt: Sequence[PromptPart], instructions: str | None) -> Iterator[Utterance]:

@@ -1,7 +1,7 @@
 """From a model's deltas to output items and their events: a state machine over what is open.
 
-At any moment at most one item is open. A call is shown once its name is known, since the name tells whose it is. What is
-shown in events is what ``items`` holds in the end. An output may grow over several rounds of the model.
+At any moment at most one item is open. A call is shown once its name is known, since the name tells whose it is. What
+is shown in events is what ``items`` holds in the end. An output may grow over several rounds of the model.
 """
 
 from __future__ import annotations

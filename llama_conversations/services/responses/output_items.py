@@ -42,7 +42,7 @@ class GrowingItem(Protocol):
 
 
 class GrowingCall(GrowingItem, Protocol):
-    """A call of a tool, whoever runs it; ``given_id`` is the model server's id, if it had given one when it was shown."""
+    """A call of a tool, whoever runs it; ``given_id`` is the model server's id, if it gave one before it was shown."""
 
     call_id: str
     name: str
