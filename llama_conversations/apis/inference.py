@@ -32,16 +32,17 @@ WireApi = Literal["chat", "responses"]
 
 @runtime_checkable
 class Inference(Protocol):
-    """Chat completions from one provider. Requests and answers are JSON as bytes: no object is made per token.
+    """Models of one provider. Requests and answers are JSON as bytes: no object is made per token.
+
+    Inherit from it: what a provider does not have is answered here (it is asked in chat completions, and counts nothing).
 
     Errors: every method raises the fitting kind of ``errors.UpstreamError`` for whatever the model server does.
     """
 
     @property
-    @abstractmethod
     def wire_api(self) -> WireApi:
         """Which API the model server is asked in."""
-        ...
+        return "chat"
 
     @abstractmethod
     async def initialize(self) -> None:
@@ -63,13 +64,12 @@ class Inference(Protocol):
         """The models that the model server has now."""
         ...
 
-    @abstractmethod
     async def count_tokens(self, body: bytes) -> int | None:
         """What a chat completion request (as for ``chat_completion``) costs to read, in tokens.
 
         ``None`` where the model server has no counter of its own.
         """
-        ...
+        return None
 
     @abstractmethod
     async def chat_completion(self, body: bytes) -> bytes:
@@ -85,12 +85,10 @@ class Inference(Protocol):
         """
         ...
 
-    @abstractmethod
     async def create_response(self, body: bytes) -> bytes:
         """One response, of a model server with ``wire_api`` ``responses``; ``body`` is a request without ``stream``."""
-        ...
+        raise NotImplementedError
 
-    @abstractmethod
     def stream_response(self, body: bytes) -> AsyncGenerator[bytes, None]:
         """The events of a response, each the JSON of one event, without SSE framing; as ``stream_chat_completion``."""
-        ...
+        raise NotImplementedError

@@ -11,6 +11,7 @@ from typing import Self, TypeVar, cast
 from typing_extensions import TypeForm
 
 from llama_conversations.apis.inference import Inference
+from llama_conversations.apis.tools import ToolRuntime
 from llama_conversations.config.loader import LoadedConfig
 from llama_conversations.config.masking import mask_secrets
 from llama_conversations.log import get_logger
@@ -50,6 +51,7 @@ class Stack:
         self._resolved = resolve(loaded, provider_specs() if specs is None else specs)
         self._opened = ClosingStack(loaded.config.server.shutdown_timeout_seconds)
         self._inference: dict[str, Inference] = {}
+        self._tool_runtimes: dict[str, ToolRuntime] = {}
         self._providers: list[ProviderEntry] = []
         self._storage: Storage | None = None
         self._services: Services | None = None
@@ -134,7 +136,9 @@ class Stack:
         self._storage = await storing.__aenter__()
         self._opened.push("storage", lambda: _leave(storing))
         types = sorted({provider.spec.provider_type for provider in self._resolved if provider.api == INFERENCE})
-        services = self._services = build_services(config, self._storage, self._inference, self._providers, types)
+        services = self._services = build_services(
+            config, self._storage, self._inference, self._tool_runtimes, self._providers, types
+        )
         available: dict[str, object] = dict(services.by_name())
         for resolved in self._resolved:
             available[resolved.api] = await self._open_provider(resolved, available)
@@ -156,6 +160,8 @@ class Stack:
         self._opened.push(f"provider '{resolved.provider_id}'", provider.shutdown)
         if isinstance(provider, Inference):
             self._inference[resolved.provider_id] = provider
+        if isinstance(provider, ToolRuntime):
+            self._tool_runtimes[resolved.provider_id] = provider
         self._providers.append(_entry(resolved, provider))
         log.info("Provider '%s' (%s) is open", resolved.provider_id, resolved.spec.provider_type)
         return provider
