@@ -49,6 +49,10 @@ def _unsupported(request: CreateResponse) -> Iterator[str]:
         yield "context_management"
     if request.moderation is not None:
         yield "moderation"
+    if request.reasoning is not None and request.reasoning.mode is not None:
+        yield "reasoning.mode"
+    if request.reasoning is not None and request.reasoning.context not in (None, "auto"):
+        yield "reasoning.context"
     if request.stream_options is not None and request.stream_options.include_obfuscation:
         yield "stream_options.include_obfuscation"
 

@@ -152,9 +152,13 @@ class RunningTurn:
                 head=head,
                 output=outcome.output_text,
             )
-            await uninterrupted(self._responses.commit(turn.scope, commit))
+            await uninterrupted(self._store(commit))
         self._stage = Stage.ENDED
         self.body = response_body(head, outcome)
+
+    async def _store(self, commit: TurnCommit) -> None:
+        await self._responses.commit(self.turn.scope, commit)
+        self._stage = Stage.ENDED  # at once: a turn that is cancelled now has ended all the same
 
     async def _clean_up(self) -> None:
         """However the turn was left: nothing stays in progress, nothing stays locked."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from llama_conversations.errors import UpstreamGarbled
-from llama_conversations.ids import new_call_id, new_id
+from llama_conversations.ids import MAX_ID_LENGTH, new_call_id, new_id
 from llama_conversations.services.items import id_prefix
 from llama_conversations.services.responses.chat_deltas import (
     Delta,
@@ -282,8 +282,8 @@ class Output:
     def _new_call(self, delta: ToolCallDelta, name: str) -> _FunctionCall:
         taken = {item.call_id for item in self._items if isinstance(item, _FunctionCall)}
         call_id = delta.call_id
-        if call_id is None or call_id in taken:  # outputs find their call by its id: no two have the same
-            call_id = new_call_id()
+        if call_id is None or call_id in taken or len(call_id) > MAX_ID_LENGTH:
+            call_id = new_call_id()  # an output must be able to name its call, and no other
         call = _FunctionCall(self._new_id("function_call"), len(self._items), call_id, name, delta.call_id)
         self._calls[delta.index] = call
         self._items.append(call)

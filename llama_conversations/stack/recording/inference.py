@@ -18,7 +18,11 @@ _MODELS = TypeAdapter(Sequence[ProviderModel])
 
 
 class RecordedInference(Inference):
-    """A provider of which only what is asked for is recorded; replayed, it is never opened, asked or closed."""
+    """A provider, recorded; or, replayed, one that is never opened, asked or closed.
+
+    A further operation of ``Inference`` is a further method: the recorder's ``answer`` for one answer, ``stream`` for
+    chunks, ``newest`` for what has no request. What is not bytes is turned into JSON and back, as models are.
+    """
 
     def __init__(self, provider: Inference, recorder: Recorder) -> None:
         self._provider, self._recorder = provider, recorder
