@@ -17,8 +17,11 @@
     │   ├── DuplicateItem
     │   ├── NotInBackground              only background responses can be cancelled
     │   ├── ConversationLocked           another turn is running on the conversation
-    │   ├── RequestTooLarge
-    │   └── StreamStalled                the caller does not read what it is sent
+    │   ├── RequestTooLarge, HeadTooLarge
+    │   ├── NotHTTP
+    │   ├── OriginForbidden, HostForbidden
+    │   ├── StreamStalled                the caller does not read what it is sent
+    │   └── ToolServerForbidden          the policy denies a tool server's address
     ├── UpstreamError                    a model server failed us
     │   ├── UpstreamRejected             it calls the request wrong (400, 413, 422)
     │   ├── UpstreamDenied               it refuses our credentials (401, 403)
@@ -218,6 +221,44 @@ class RequestTooLarge(RequestError):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The request body is too large: at most {limit_bytes} bytes are accepted.")
         self.limit_bytes = limit_bytes
+
+
+class HeadTooLarge(RequestError):
+    """The URL and the header fields of a request, or the fields after its body, are larger than the server takes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The request's URL and headers are too large: at most {limit_bytes} bytes are accepted.")
+        self.limit_bytes = limit_bytes
+
+
+class NotHTTP(RequestError):
+    """What came cannot be read as a request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The request is not valid HTTP/1.1: {reason}.")
+        self.reason = reason
+
+
+class OriginForbidden(RequestError):
+    """A web page of somebody else's sends what its visitor's browser does not ask about first."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"Requests of web pages from '{origin}' are not allowed. To allow them, add that origin to "
+            "server.cors.allow_origins in run.yaml."
+        )
+        self.origin = origin
+
+
+class HostForbidden(RequestError):
+    """The server is for its own machine, and is called by a name that is not one of the machine's own."""
+
+    def __init__(self, host: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"This server listens on its own machine only and does not answer to the name '{host}'. "
+            f"The Host header must be one of {', '.join(known)}."
+        )
+        self.host, self.known = host, tuple(known)
 
 
 class StreamStalled(RequestError):

@@ -30,11 +30,15 @@ WireApi = Literal["chat", "responses"]
 """``chat``: chat completions, which most model servers speak; ``responses``: the Responses API itself."""
 
 
+OutputLimit = Literal["max_tokens", "max_completion_tokens"]
+"""``max_tokens`` is what every model server knows; OpenAI's reasoning models take the other one only."""
+
+
 @runtime_checkable
 class Inference(Protocol):
     """Models of one provider. Requests and answers are JSON as bytes: no object is made per token.
 
-    Inherit from it: what a provider does not have is answered here (it is asked in chat completions, and counts nothing).
+    Inherit from it: what a provider does not say is answered here (it is asked in chat completions, and counts nothing).
 
     Errors: every method raises the fitting kind of ``errors.UpstreamError`` for whatever the model server does.
     """
@@ -64,7 +68,12 @@ class Inference(Protocol):
         """The models that the model server has now."""
         ...
 
-    async def count_tokens(self, body: bytes) -> int | None:
+    @property
+    def output_limit(self) -> OutputLimit:
+        """The name by which the model server takes the limit of an answer's length."""
+        return "max_tokens"
+
+    async def count_tokens(self, body: bytes) -> int | None:  # noqa: ARG002  (for those who can count)
         """What a chat completion request (as for ``chat_completion``) costs to read, in tokens.
 
         ``None`` where the model server has no counter of its own.

@@ -15,8 +15,8 @@ from llama_conversations.config import InferenceRecordingConfig, LoadedConfig, c
 from llama_conversations.library import asgi_app
 from llama_conversations.log import configure_logging
 from llama_conversations.server.serve import new_event_loop, serve
+from llama_conversations.stack import registry
 from llama_conversations.stack.loading import load_stack_config
-from llama_conversations.stack.registry import provider_specs
 from llama_conversations.stack.stack import Stack
 
 
@@ -57,7 +57,7 @@ def run_stack(
     source: str, environ: Mapping[str, str], providers: str | None, listening: Listening, recording: Recording
 ) -> None:
     """Serve until a signal comes. Errors: ``StackError`` of whatever kind keeps it from starting."""
-    specs = provider_specs()
+    specs = registry.provider_specs()
     loaded = recording.applied_to(listening.applied_to(load_stack_config(source, environ, specs, providers)))
     configure_logging(loaded.config.server.log_level)
     stack = Stack(loaded, specs)

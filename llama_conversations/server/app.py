@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from llama_conversations.config.run_config import CorsConfig, ServerConfig
+from llama_conversations.config.run_config import ServerConfig
 from llama_conversations.errors import MethodNotAllowed, ShuttingDown, UpstreamError
 from llama_conversations.log import get_logger
+from llama_conversations.server.browsers import JSON, CorsApp, Origins
 from llama_conversations.server.dispatch import RouteTable
 from llama_conversations.server.documents import Document, documents
 from llama_conversations.server.errors import Refusal, refusal_of
@@ -23,10 +23,6 @@ from llama_conversations.wire.answers import Json
 __all__ = ["build_app"]
 
 log = get_logger(__name__)
-
-JSON = b"application/json"
-
-_EXPOSED_HEADERS = ("x-request-id", "openai-processing-ms", "retry-after", "retry-after-ms", "x-should-retry")
 
 
 def build_app(
@@ -44,24 +40,14 @@ def build_app(
         ValueError: Two methods have the same route.
     """
     routes = [route for protocol, implementation in bindings for route in bind(protocol, implementation)]
-    app = _App(routes, settings.limits.max_body_bytes, ping_seconds)
-    return app if settings.cors is None else _with_cors(app, settings.cors)
-
-
-def _with_cors(app: ASGIApp, cors: CorsConfig) -> ASGIApp:
-    return CORSMiddleware(
-        app,
-        allow_origins=cors.allow_origins,
-        allow_methods=cors.allow_methods,
-        allow_headers=cors.allow_headers,
-        allow_credentials=cors.allow_credentials,
-        expose_headers=_EXPOSED_HEADERS,
-    )
+    app = _App(routes, settings, ping_seconds)
+    return app if settings.cors is None else CorsApp(app, settings.cors)
 
 
 class _App:
-    def __init__(self, routes: Sequence[Route], max_body_bytes: int, ping_seconds: float) -> None:
-        self._max_body_bytes = max_body_bytes
+    def __init__(self, routes: Sequence[Route], settings: ServerConfig, ping_seconds: float) -> None:
+        self._max_body_bytes = settings.limits.max_body_bytes
+        self._origins = Origins(settings.cors)
         self._ping_seconds = ping_seconds
         self._table: RouteTable[Route | Document] = RouteTable()
         for route in routes:
@@ -76,6 +62,8 @@ class _App:
         exchange = Exchange(scope, receive, send)
         api: type | None = None
         try:
+            if exchange.method == "POST":
+                self._origins.check(scope["headers"])
             target, segments = self._table.find(exchange.method, exchange.path, exchange.raw_path)
             if isinstance(target, Route):
                 api = target.protocol

@@ -10,12 +10,30 @@ from starlette.types import Message, Receive, Scope, Send
 
 from llama_conversations.errors import InvalidParameter, RequestTooLarge
 
-__all__ = ["ClientGone", "Exchange"]
+__all__ = ["ClientGone", "Exchange", "api_headers", "new_request_id"]
 
 Headers = list[tuple[bytes, bytes]]
 
 _API_VERSION = b"2020-10-01"  # what the OpenAI API sends in every answer
 _LONGEST_LENGTH = 18  # digits; more cannot be a length that anybody means
+
+
+def new_request_id() -> str:
+    """An id for ``x-request-id``."""
+    return "req_" + secrets.token_hex(16)
+
+
+def api_headers(request_id: str, milliseconds: int) -> Headers:
+    """The headers that every answer carries.
+
+    Args:
+        milliseconds: What the request took up to now.
+    """
+    return [
+        (b"x-request-id", request_id.encode()),
+        (b"openai-processing-ms", b"%d" % milliseconds),
+        (b"openai-version", _API_VERSION),
+    ]
 
 
 class ClientGone(Exception):
@@ -40,7 +58,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self.method: str = scope["method"]
-        self.request_id = "req_" + secrets.token_hex(16)
+        self.request_id = new_request_id()
         self.status: int | None = None
         self.streaming = False
 
@@ -134,11 +152,7 @@ class Exchange:
         await self._pass({"type": "http.response.body", "body": data})
 
     async def _begin(self, status: int, lines: Headers, headers: Mapping[str, str] | None) -> None:
-        lines += (
-            (b"x-request-id", self.request_id.encode()),
-            (b"openai-processing-ms", b"%d" % self.milliseconds),
-            (b"openai-version", _API_VERSION),
-        )
+        lines += api_headers(self.request_id, self.milliseconds)
         if headers:
             lines += ((name.encode(), value.encode()) for name, value in headers.items())
         self.status = status

@@ -2,8 +2,9 @@
 
 A path parameter is named in the route. Of the others, the one annotated with a pydantic model is the body, and the rest
 are of the query: ``str``, ``int``, … a scalar; ``list[X]`` a parameter that may stand several times, with or without
-``[]`` (``include[]=a&include[]=b``); ``dict[str, X]`` one of the form ``metadata[key]=value``. Parameters of the query
-that a method does not know are ignored, as the OpenAI API does.
+``[]`` (``include[]=a&include[]=b``); ``dict[str, X]`` one of the form ``metadata[key]=value``. An ``int`` is written in
+digits, with or without a minus sign, a ``bool`` as ``true``, ``false``, ``1`` or ``0``. Parameters of the query that a
+method does not know are ignored, as the OpenAI API does.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, TypeAdapter
+from pydantic_core import PydanticKnownError
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.wire.validation import parse_body, parse_value
@@ -188,7 +190,7 @@ def parameters_of(function: Callable[..., object], route: str) -> Parameters:
     for name in _PLACE.findall(route):
         if parameters.pop(name, None) is None:
             raise TypeError(f"{function.__qualname__} has no parameter '{name}', which its route {route} names")
-        in_path.append(PathParameter(name, TypeAdapter(hints[name]), plain=hints[name] is str))
+        in_path.append(PathParameter(name, _text_adapter(hints[name]), plain=hints[name] is str))
     bodies = {name: model for name in parameters if (model := _model(hints[name]))}
     if len(bodies) > 1:
         raise TypeError(f"{function.__qualname__} has more than one body: {', '.join(bodies)}")
@@ -201,13 +203,39 @@ def parameters_of(function: Callable[..., object], route: str) -> Parameters:
 
 def _query_parameter(parameter: inspect.Parameter, annotation: object) -> QueryParameter:
     plain = _without_none(annotation)
-    bare = get_args(plain)[0] if get_origin(plain) is Annotated else plain
-    form = _FORMS.get(get_origin(bare), Scalar)
-    adapter: TypeAdapter[Any] = TypeAdapter(plain)  # type: ignore[arg-type]  # a type made at run time
-    return form(parameter.name, adapter, not _has_default(parameter), parameter.default)
+    form = _FORMS.get(get_origin(_bare(plain)), Scalar)
+    return form(parameter.name, _text_adapter(plain), not _has_default(parameter), parameter.default)
 
 
 _FORMS: Mapping[object, type[QueryParameter]] = {list: Repeated, dict: Keyed}
+
+
+def _text_adapter(annotation: object) -> TypeAdapter[Any]:
+    """Parses what a text stands for, of numbers and booleans less than pydantic does: not `` +1_0.0`` and ``yes``."""
+    check = _CHECKS.get(_bare(annotation))
+    checked = annotation if check is None else Annotated[annotation, check]
+    return TypeAdapter(checked)  # type: ignore[arg-type]  # a type made at run time
+
+
+def _written(pattern: str, fault: Literal["int_parsing", "bool_parsing"]) -> BeforeValidator:
+    fits = re.compile(pattern).fullmatch
+
+    def check(text: str) -> str:
+        if not fits(text):
+            raise PydanticKnownError(fault)
+        return text
+
+    return BeforeValidator(check)
+
+
+_CHECKS: Mapping[object, BeforeValidator] = {
+    int: _written("-?[0-9]+", "int_parsing"),
+    bool: _written("true|false|1|0", "bool_parsing"),
+}
+
+
+def _bare(annotation: object) -> object:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _has_default(parameter: inspect.Parameter) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import math
 import signal
 import socket
@@ -16,6 +17,8 @@ from starlette.types import ASGIApp
 
 from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
+from llama_conversations.server.browsers import LocalNames
+from llama_conversations.server.http_protocol import HttpProtocol
 
 __all__ = ["CannotListen", "new_event_loop", "serve"]
 
@@ -56,7 +59,8 @@ async def serve(
     """Serve until SIGINT or SIGTERM. Then take no more connections, let the running requests end, and return.
 
     A second signal cancels the running requests. Signals are listened to in the main thread only; cancelling the task
-    that runs this closes the server at once.
+    that runs this closes the server at once. On a loopback address, requests that call the machine by a name other
+    than its own ones are refused.
 
     Args:
         port: 0 for any that is free.
@@ -67,6 +71,8 @@ async def serve(
         CannotListen: The address cannot be listened on.
     """
     listener = _listen(host, port)
+    if ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        app = LocalNames(app, host)
     server = _Server(_config(app, shutdown_timeout), listener, on_started)
     try:
         await server.serve(sockets=[listener])
@@ -77,7 +83,7 @@ async def serve(
 def _config(app: ASGIApp, shutdown_timeout: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

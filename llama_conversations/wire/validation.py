@@ -7,6 +7,7 @@ top-level key unknown, and then whatever comes first in the order of the model's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
@@ -17,10 +18,16 @@ from llama_conversations.errors import InvalidParameter
 from llama_conversations.wire.base import UNION_TAG
 from llama_conversations.wire.faults import Fault, judge
 
-__all__ = ["invalid_parameter", "parse_body", "parse_json", "parse_value"]
+__all__ = ["MAX_JSON_VALUES", "invalid_parameter", "parse_body", "parse_json", "parse_value"]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
+
+MAX_JSON_VALUES = 1_000_000
+"""A body may hold about as many values; what is counted are the commas and opening brackets outside of its strings.
+
+A value costs up to 200 times the bytes that it takes in the body, and nobody else is served while a body is parsed.
+"""
 
 _MANY_KEYS = 32
 
@@ -59,11 +66,14 @@ def parse_value(adapter: TypeAdapter[T], value: object, param: str) -> T:
 def parse_json(body: bytes) -> object:
     """JSON as RFC 8259 has it: UTF-8 without a mark, no NaN or Infinity, no lone surrogates; nested 200 deep at most.
 
-    Of keys that stand twice the last one counts; integers may have any size up to 4,300 digits.
+    Of keys that stand twice the last one counts; integers may have any size up to 4,300 digits. Of values there may be
+    ``MAX_JSON_VALUES``.
 
     Raises:
         InvalidParameter: With code ``invalid_json``.
     """
+    if _has_too_many_values(body):
+        raise _not_json(f"it has more than {MAX_JSON_VALUES:,} values")
     try:
         value: object = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -97,21 +107,42 @@ def _why(body: bytes, parser_says: str) -> str:
     return parser_says.replace("recursion limit exceeded", "nested too deeply")
 
 
+def _has_too_many_values(body: bytes) -> bool:
+    """Told without parsing, which is what would cost too much."""
+    if len(body) <= MAX_JSON_VALUES or len(body.translate(None, _NO_SEPARATOR)) <= MAX_JSON_VALUES:
+        return False
+    # What was counted may stand in texts, so leave these out; but first the escapes that look like a text's end.
+    marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARK)
+    if marks.count(b'"') > 4 * MAX_JSON_VALUES:  # each value may be a text, and have a text for its key
+        return True
+    return len(_TEXT.sub(b"", marks)) > MAX_JSON_VALUES
+
+
+_SEPARATORS = b",[{"  # in each array and object there is one for each member, and one more in an empty one
+_NO_SEPARATOR = bytes(set(range(256)) - set(_SEPARATORS))
+_NO_MARK = bytes(set(_NO_SEPARATOR) - set(b'"'))
+_TEXT = re.compile(rb'"[^"]*"')
+
+
 def _has_infinity(value: object) -> bool:
     """Whether a number was too large for a float (``1e400``): it could not be written back as JSON."""
-    pending = [value]
+    pending: list[object] = [[value]]
     while pending:
         here = pending.pop()
-        if isinstance(here, dict):
-            pending.extend(here.values())
-        elif isinstance(here, list):
-            pending.extend(here)
-        elif isinstance(here, float) and here in {_INFINITY, -_INFINITY}:
-            return True
+        members = here.values() if isinstance(here, dict) else cast("list[object]", here)
+        for member in members:
+            kind = type(member)
+            if kind is str or kind is int:
+                continue
+            if kind is float:
+                if member in _INFINITIES:
+                    return True
+            elif member and kind is not bool:
+                pending.append(member)
     return False
 
 
-_INFINITY = float("inf")
+_INFINITIES = frozenset((float("inf"), float("-inf")))
 
 
 def invalid_parameter(error: ValidationError, value: object, param: str | None = None) -> InvalidParameter:

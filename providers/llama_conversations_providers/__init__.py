@@ -12,6 +12,7 @@ __all__ = ["provider_specs"]
 
 def provider_specs() -> list[ProviderSpec]:
     """Every built-in kind of provider; named by the entry point ``llama_conversations.providers``."""
-    from llama_conversations_providers.inference import specs  # only who asks for the specs pays for pydantic
+    # only who asks for the specs pays for pydantic
+    from llama_conversations_providers import inference, tool_runtime
 
-    return specs()
+    return [*inference.specs(), *tool_runtime.specs()]

@@ -39,26 +39,26 @@ class Stream:
         return [event for event in self.events if event["type"] == f"response.{kind}"]
 
 
-def request(model: str = "echo", input: Any = "Hello", **fields: object) -> JsonObject:
+def request(model: str = "echo", said: Any = "Hello", **fields: object) -> JsonObject:
     """A request's body."""
-    return {"model": model, "input": input, **fields}
+    return {"model": model, "input": said, **fields}
 
 
-def post(http: httpx2.Client, model: str = "echo", input: Any = "Hello", **fields: object) -> httpx2.Response:
+def post(http: httpx2.Client, model: str = "echo", said: Any = "Hello", **fields: object) -> httpx2.Response:
     """Take a turn; the answer, whatever it is."""
-    return http.post("/responses", json=request(model, input, **fields))
+    return http.post("/responses", json=request(model, said, **fields))
 
 
-def turn(http: httpx2.Client, model: str = "echo", input: Any = "Hello", **fields: object) -> JsonObject:
+def turn(http: httpx2.Client, model: str = "echo", said: Any = "Hello", **fields: object) -> JsonObject:
     """Take a turn; its response, which is what can be retrieved afterwards."""
-    response: JsonObject = ok(post(http, model, input, **fields))
+    response: JsonObject = ok(post(http, model, said, **fields))
     check_stored(http, response, stored=fields.get("store") is not False)
     return response
 
 
-def stream(http: httpx2.Client, model: str = "echo", input: Any = "Hello", **fields: object) -> Stream:
+def stream(http: httpx2.Client, model: str = "echo", said: Any = "Hello", **fields: object) -> Stream:
     """Take a streamed turn; its events, validated, the last of which shows what can be retrieved afterwards."""
-    answer = post(http, model, input, stream=True, **fields)
+    answer = post(http, model, said, stream=True, **fields)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["x-request-id"].startswith("req_")

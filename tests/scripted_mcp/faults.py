@@ -97,6 +97,12 @@ async def _error_with_credentials(question: Question) -> None:
     await question.answer(_message(question.rpc_id, error={"code": -32001, "message": words}), status=401)
 
 
+async def _other_version(question: Question) -> None:
+    server = {"capabilities": {}, "serverInfo": {"name": "other", "version": "1"}}
+    versions = {"protocolVersion": question.option("version"), "supportedVersions": [question.option("version")]}
+    await question.answer(_message(question.rpc_id, result={"ttlMs": 0, "cacheScope": "public", **server, **versions}))
+
+
 async def _wrong_event(question: Question) -> None:
     await question.answer(b"event: message\ndata: oops{\n\n", "text/event-stream")
 
@@ -153,6 +159,11 @@ async def _redirect(question: Question) -> None:
     await question.answer(b"", "text/plain", int(question.option("status")), ("location", location))
 
 
+async def _redirect_to_itself(question: Question) -> None:
+    location = f"{question.scope['path']}?{question.scope['query_string'].decode()}"
+    await question.answer(b"", "text/plain", 307, ("location", location))
+
+
 Fault = Callable[[Question], Awaitable[None]]
 
 FAULTS: dict[str, Fault] = {
@@ -165,6 +176,7 @@ FAULTS: dict[str, Fault] = {
     "wrong-result": _wrong_result,
     "error-without-id": _error_without_id,
     "error-with-credentials": _error_with_credentials,
+    "other-version": _other_version,
     "wrong-event": _wrong_event,
     "empty-stream": _empty_stream,
     "accepted": _accepted,
@@ -176,4 +188,5 @@ FAULTS: dict[str, Fault] = {
     "hang": _hang,
     "hang-stream": _hang_stream,
     "redirect": _redirect,
+    "redirect-to-itself": _redirect_to_itself,
 }

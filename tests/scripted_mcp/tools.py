@@ -90,7 +90,7 @@ class Tools:
     ) -> CallToolResult | InputRequiredResult:
         given = params.arguments or {}
         match params.name:
-            case "echo":
+            case "echo" | "mirrored":
                 return _text(str(given["text"]))
             case "add":
                 total = given["a"] + given["b"]
@@ -115,7 +115,9 @@ class Tools:
             case "lies":
                 return CallToolResult(content=[TextContent(text="four")], structured_content={"sum": "four"})
             case "asks":
-                form = ElicitRequestFormParams(message="Which one?", requested_schema={"type": "object"})
+                form = ElicitRequestFormParams(
+                    message="Which one?", requested_schema={"type": "object", "properties": {}}
+                )
                 return InputRequiredResult(input_requests={"which": ElicitRequest(params=form)})
             case name if name in _FIXED:
                 return CallToolResult(content=_FIXED[name])

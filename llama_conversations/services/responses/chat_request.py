@@ -47,7 +47,7 @@ def chat_request(turn: Turn, messages: Sequence[bytes], toolbox: Toolbox, *, may
         value = getattr(request, name)
         if value is not None:
             fields[name] = value
-    fields |= _limits(request) | _text(request) | _logprobs(request) | _tools(request, toolbox)
+    fields |= _limits(turn) | _text(request) | _logprobs(request) | _tools(request, toolbox)
     if not may_call and "tools" in fields:
         fields["tool_choice"] = "none"
     if request.stream:
@@ -56,10 +56,11 @@ def chat_request(turn: Turn, messages: Sequence[bytes], toolbox: Toolbox, *, may
     return b'{"messages":[%b],%b' % (b",".join(messages), orjson.dumps(fields)[1:])
 
 
-def _limits(request: CreateResponse) -> JsonObject:
+def _limits(turn: Turn) -> JsonObject:
+    request = turn.request
     fields: JsonObject = {}
     if request.max_output_tokens is not None:
-        fields["max_tokens"] = request.max_output_tokens
+        fields[turn.model.inference.output_limit] = request.max_output_tokens
     if request.reasoning is not None and request.reasoning.effort is not None:
         fields["reasoning_effort"] = request.reasoning.effort
     if request.service_tier not in (None, "auto"):

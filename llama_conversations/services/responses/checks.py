@@ -53,6 +53,10 @@ def check_request(request: CreateResponse, servers: ToolServers) -> None:
 def _unsupported(request: CreateResponse) -> Iterator[str]:
     if request.moderation is not None:
         yield "moderation"
+    if request.reasoning is not None and request.reasoning.mode is not None:
+        yield "reasoning.mode"
+    if request.reasoning is not None and request.reasoning.context not in (None, "auto"):
+        yield "reasoning.context"
 
 
 def _check_tools(request: CreateResponse, servers: ToolServers) -> None:

@@ -1,8 +1,8 @@
-"""The text of PDF and Word documents, read in a process of its own: ``python -I document_text.py KIND LIMITS…``.
+"""The text of PDF and Word documents, read in a process of its own: ``python -I -m … KIND LIMITS…``.
 
 Documents come from anybody, and their readers are large: a broken or hostile one may take any time and memory. A
 thread cannot be stopped from outside, a process can. This one limits its own memory and processor time, and its parent
-kills it when its time is up. It imports nothing of the package, so that it starts quickly.
+kills it when its time is up. It imports nothing else of the package, so that it starts quickly.
 
 The document comes on standard input. The text goes to standard output, as UTF-8, with exit status 0; with status 3 it
 is what is wrong with the document, worded to follow its name. Any other status: the process died of the document.
@@ -18,11 +18,10 @@ import io
 import logging
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from xml.parsers import expat
 
 if sys.platform != "win32":
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 UNREADABLE = 3
 """Exit status: standard output says what is wrong."""
 
-MAX_XML_BYTES = 256 * 1024 * 1024
-"""Of a Word document's main part, unpacked."""
+MAX_XML_BYTES = 64 * 1024 * 1024
+"""Of a Word document's main part, unpacked: some seconds of parsing."""
 
 _MAIN_PART = "word/document.xml"
 _CHUNK = 1 << 16
@@ -141,15 +140,13 @@ def docx_text(data: bytes, limits: Limits) -> str:
     paragraphs = _Paragraphs(limits.characters)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_MAIN_PART) as part:
-            while paragraphs.wanted and (chunk := part.read(_CHUNK)):
-                paragraphs.feed(chunk)
-                if part.tell() > MAX_XML_BYTES:
-                    raise Unreadable(f"unpacks to more than {MAX_XML_BYTES} bytes")
-            paragraphs.end()
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, zlib.error, OSError) as error:
-        raise Unreadable("is no Word document (.docx) that can be read") from error
+            paragraphs.read(part)
+    except (Unreadable, MemoryError):
+        raise
     except expat.ExpatError as error:
         raise Unreadable("is a Word document with broken XML") from error
+    except Exception as error:  # hostile bytes, as above
+        raise Unreadable("is no Word document (.docx) that can be read") from error
     return paragraphs.text()
 
 
@@ -170,19 +167,16 @@ class _Paragraphs:
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
 
-    @property
-    def wanted(self) -> bool:
-        """Whether the limit is not yet passed."""
-        return self._left >= 0
-
-    def feed(self, chunk: bytes) -> None:
-        """Parse on. Errors: ``Unreadable``, ``ExpatError``."""
-        self._parser.Parse(chunk)
-
-    def end(self) -> None:
-        """All was fed. Errors: ``ExpatError`` where the XML is cut off."""
-        if self.wanted:
-            self._parser.Parse(b"", True)
+    def read(self, xml: IO[bytes]) -> None:
+        """Parse until the end, or until there is more than enough. Errors: ``Unreadable``, ``ExpatError``."""
+        size = 0
+        while self._left >= 0 and (chunk := xml.read(_CHUNK)):
+            self._parser.Parse(chunk)
+            size += len(chunk)
+            if size > MAX_XML_BYTES:
+                raise Unreadable(f"unpacks to more than {MAX_XML_BYTES} bytes")
+        if self._left >= 0:
+            self._parser.Parse(b"", True)  # a document that is cut off ends in an error
 
     def text(self) -> str:
         """All that was gathered."""

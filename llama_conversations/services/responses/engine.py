@@ -274,8 +274,12 @@ class RunningTurn:
                 output=outcome.output_text,
                 events=await self._last_events(),
             )
-            await uninterrupted(self._responses.commit(turn.scope, commit))
+            await uninterrupted(self._store(commit))
         self._ended(outcome, head)
+
+    async def _store(self, commit: TurnCommit) -> None:
+        await self._responses.commit(self.turn.scope, commit)
+        self._stage = Stage.ENDED  # at once: a turn that is cancelled now has ended all the same
 
     def _ended(self, outcome: Outcome, head: str) -> None:
         self._stage = Stage.ENDED

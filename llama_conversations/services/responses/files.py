@@ -199,7 +199,7 @@ def _known_charset(charset: str, param: str) -> str:
 def _read(file: _Inline, kind: str, param: str) -> str:
     """A document's text, by a process that ends with its time: nothing that a document does outlives it."""
     limits = document_text.Limits(MAX_FILE_PAGES, MAX_FILE_CHARACTERS, MAX_READ_SECONDS, MAX_READ_MEMORY)
-    command = [sys.executable, "-I", document_text.__file__, kind, *limits.arguments()]
+    command = [sys.executable, "-I", "-m", document_text.__name__, kind, *limits.arguments()]
     try:
         done = subprocess.run(  # noqa: S603 - our own program; the document is its input
             command,

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar, cast
 from pydantic_core import from_json
 
 from llama_conversations.errors import UpstreamGarbled
-from llama_conversations.ids import new_call_id, new_id
+from llama_conversations.ids import MAX_ID_LENGTH, new_call_id, new_id
 from llama_conversations.services.items import id_prefix
 from llama_conversations.services.responses.chat_deltas import (
     Delta,
@@ -202,8 +202,8 @@ class Output:
     def _begin_call(self, delta: ToolCallDelta, name: str) -> Iterator[Event]:
         yield from self._close_open()
         call_id = delta.call_id
-        if call_id is None or call_id in self._taken_call_ids:  # an output finds its call by the id: no two are alike
-            call_id = new_call_id()
+        if call_id is None or call_id in self._taken_call_ids or len(call_id) > MAX_ID_LENGTH:
+            call_id = new_call_id()  # an output must be able to name its call, and no other
         self._taken_call_ids.add(call_id)
         call = self._new_call_item(Place(len(self._items), call_id, delta.call_id, name, self._new_id))
         self._call, self._call_index = call, delta.index

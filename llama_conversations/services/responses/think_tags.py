@@ -36,8 +36,8 @@ TAGS: Mapping[str, str] = MappingProxyType(
 )
 """Opening and closing tags that models are trained to write (model cards; vLLM's and SGLang's reasoning parsers).
 
-Others, such as ``<reasoning>``, come from prompts that ask for them: whoever asked wants to see them. No closing tag holds
-its first character twice."""
+Others, such as ``<reasoning>``, come from prompts that ask for them: whoever asked wants to see them. No closing tag
+holds its first character twice."""
 
 _BLANK = " \t\r\n"
 
@@ -67,8 +67,8 @@ class ThinkTags:
     def add(self, delta: Delta) -> Sequence[Delta]:
         """What is certain once this delta is known; it may be nothing.
 
-        What is no text is passed on, behind what was held. It ends an answer's beginning: a model whose server sends its
-        thoughts apart opens no tag.
+        What is no text is passed on, behind what was held. It ends an answer's beginning: a model whose server sends
+        its thoughts apart opens no tag.
         """
         if self._stage is _Stage.ANSWER or isinstance(delta, Usage):  # some servers count in every chunk
             return (delta,)

@@ -40,9 +40,8 @@ FILE_CHARACTERS_PER_TOKEN = 5.33
 """Four bytes to a token, in base64: as if the file were plain text."""
 
 _PLAIN = (ascii_letters + " \t\r\n").encode()
-_NOT_TWO_BYTES = bytes(byte for byte in range(256) if not 0xC0 <= byte < 0xE0)
-_NOT_THREE_BYTES = bytes(byte for byte in range(256) if not 0xE0 <= byte < 0xF0)
-_NOT_FOUR_BYTES = bytes(byte for byte in range(256) if byte < 0xF0)
+_NOT_ASCII = bytes(range(0x80, 0x100))
+_NOT_FIRST_OF_FOUR = bytes(range(0xF0))
 
 _UNSEEN = frozenset(
     ("annotations", "call_id", "encrypted_content", "id", "logprobs", "role", "status", "tool_call_id", "type")
@@ -66,14 +65,13 @@ def item_tokens(item: Item) -> int:
 def text_tokens(text: str) -> int:
     """The estimate for a text."""
     data = text.encode("utf-8", "surrogatepass")
-    signs = len(data.translate(None, _PLAIN))
-    if len(data) == len(text):
-        return (len(data) + signs + 3) // 4
-    two, three = len(data.translate(None, _NOT_TWO_BYTES)), len(data.translate(None, _NOT_THREE_BYTES))
-    four = len(data.translate(None, _NOT_FOUR_BYTES))
-    plain = len(data) - signs
-    ascii_signs = len(text) - plain - two - three - four
-    return (plain + 2 * ascii_signs + 2 * two + 4 * three + 8 * four + 3) // 4
+    plain = len(data) - len(data.translate(None, _PLAIN))
+    single = len(text) if text.isascii() else len(data.translate(None, _NOT_ASCII))
+    four = 0 if text.isascii() else len(data.translate(None, _NOT_FIRST_OF_FOUR))
+    # Characters of two and of three bytes follow from how many characters and bytes there are.
+    three = len(data) - single - 4 * four - 2 * (len(text) - single - four)
+    two = len(text) - single - three - four
+    return (plain + 2 * (single - plain) + 2 * two + 4 * three + 8 * four + 3) // 4
 
 
 def _schema_tokens(value: JsonValue) -> int:

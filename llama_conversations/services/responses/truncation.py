@@ -7,7 +7,7 @@ conversation"). What is left has to be a history that model servers take: whole 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from llama_conversations.wire.items import (
@@ -52,14 +52,13 @@ def drop_oldest(items: Sequence[Item], excess_tokens: int, cost: Callable[[Item]
         What is left, in its order. It may save less than asked: the caller sees whether it is enough.
     """
     exchanges = _exchanges(items)
-    groups = _tied(items, exchanges)
     dropped: set[int] = set()
     left = excess_tokens
-    for number, group in groups.items():
+    for group in _tied(items, exchanges):
         if left <= 0:
             break
-        if number == group[0] and len(exchanges) - 1 not in group:
-            positions = [position for member in group for position in exchanges[member]]
+        if group[-1] != len(exchanges) - 1:
+            positions = [position for number in group for position in exchanges[number]]
             left -= sum(cost(items[position]) for position in positions)
             dropped.update(positions)
     return [item for position, item in enumerate(items) if position not in dropped] if dropped else items
@@ -80,16 +79,24 @@ def _is_instruction(item: Item) -> bool:
     return isinstance(item, AdditionalTools) or (isinstance(item, Message) and item.role in ("system", "developer"))
 
 
-def _tied(items: Sequence[Item], exchanges: Sequence[Sequence[int]]) -> Mapping[int, Sequence[int]]:
-    """For every exchange, in order, the exchanges that go with it, itself among them, in order."""
-    groups = {number: [number] for number in range(len(exchanges))}
+def _tied(items: Sequence[Item], exchanges: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """The exchanges that go together, in order; such groups in the order of their oldest."""
     exchange_of = {position: number for number, positions in enumerate(exchanges) for position in positions}
+    older = list(range(len(exchanges)))  # a forest: each points to an older one of its group, the oldest to itself
     for call, output in _pairs(items):
-        one, other = groups[exchange_of[call]], groups[exchange_of[output]]
-        if one is not other:
-            joined = sorted([*one, *other])
-            groups.update((number, joined) for number in joined)
-    return groups
+        one, other = _oldest(older, exchange_of[call]), _oldest(older, exchange_of[output])
+        older[max(one, other)] = min(one, other)
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for number in range(len(exchanges)):
+        groups[_oldest(older, number)].append(number)
+    return list(groups.values())
+
+
+def _oldest(older: list[int], number: int) -> int:
+    while older[number] != number:
+        older[number] = older[older[number]]
+        number = older[number]
+    return number
 
 
 @dataclass(slots=True)

@@ -8,5 +8,6 @@
     folder         the files of one provider, one for each request
     answers        an answer, of one piece or many, with the failure that it ended in
     difference     what to show when nothing fits: the nearest recording, and how it differs
+    credentials    what is left out of both, because it is nobody's business
     json_text      JSON as it is written here
 """

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llama_conversations import errors
+from llama_conversations.stack.recording.credentials import without_credentials
 from llama_conversations.stack.recording.json_text import compact
 from llama_conversations.wire.base import JsonValue
 
@@ -71,13 +72,14 @@ class Answer:
 def readable(chunk: bytes) -> JsonValue:
     """A chunk as it stands in a recording: the object or list that it is, otherwise its text.
 
-    White space between tokens is not kept. What is not UTF-8 is kept in lone surrogates (PEP 383).
+    Not kept are white space between tokens and a caller's credentials for tools. What is not UTF-8 is kept in lone
+    surrogates (PEP 383).
     """
     try:
         value: JsonValue = json.loads(chunk.decode())
         if isinstance(value, dict | list):
             compact(value)  # fails for a number that has no JSON
-            return value
+            return without_credentials(value)
     except ValueError:
         pass
     return chunk.decode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
@@ -14,6 +15,7 @@ from llama_conversations.wire.base import JsonValue
 MAX_LINES = 40
 MAX_WIDTH = 160
 CONTEXT = 2
+_WORD = re.compile(r"\w+")
 _LEAD = 40
 """What is shown of a long line before the place where it begins to differ."""
 
@@ -43,12 +45,12 @@ def _lines(form: JsonValue) -> Sequence[str]:
 
 
 def _words(form: JsonValue) -> Counter[str]:
-    return Counter(indented(form).split())
+    return Counter(_WORD.findall(indented(form)))
 
 
 def _likeness(one: Counter[str], other: Counter[str]) -> float:
     """From 0 to 1: how many words are in both, wherever they stand."""
-    return 2 * (one & other).total() / (one.total() + other.total())
+    return 2 * (one & other).total() / max(1, one.total() + other.total())
 
 
 def _diff(name: str, recorded: Sequence[str], asked: Sequence[str]) -> Iterator[str]:

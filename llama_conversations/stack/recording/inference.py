@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 import orjson
 from pydantic import TypeAdapter
 
-from llama_conversations.apis.inference import Inference, ProviderModel, WireApi
+from llama_conversations.apis.inference import Inference, OutputLimit, ProviderModel, WireApi
 from llama_conversations.config.findings import Finding, config_error
 from llama_conversations.config.run_config import InferenceRecordingConfig
 from llama_conversations.stack.provider_spec import Provider
@@ -19,7 +19,11 @@ _MODELS = TypeAdapter(Sequence[ProviderModel])
 
 
 class RecordedInference(Inference):
-    """A provider of which only what is asked for is recorded; replayed, it is never opened, asked or closed."""
+    """A provider, recorded; or, replayed, one that is never opened, asked or closed.
+
+    A further operation of ``Inference`` is a further method: the recorder's ``answer`` for one answer, ``stream`` for
+    chunks, ``newest`` for what has no request. What is not bytes is turned into JSON and back, as models are.
+    """
 
     def __init__(self, provider: Inference, recorder: Recorder) -> None:
         self._provider, self._recorder = provider, recorder
@@ -50,6 +54,11 @@ class RecordedInference(Inference):
     def wire_api(self) -> WireApi:
         """See ``Inference``."""
         return self._provider.wire_api
+
+    @property
+    def output_limit(self) -> OutputLimit:
+        """See ``Inference``."""
+        return self._provider.output_limit
 
     async def count_tokens(self, body: bytes) -> int | None:
         """See ``Inference``; kept as JSON."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llama_conversations.config.masking import mask_secrets
+from llama_conversations.stack.recording.credentials import without_credentials
 from llama_conversations.stack.recording.json_text import compact
 from llama_conversations.wire.base import JsonValue
 
@@ -24,7 +24,6 @@ CALL_ID_FIELDS = frozenset({"call_id", "tool_call_id"})
 MIN_BLOB = 512
 """As many characters of base64 are a file, or sealed: its digest tells as much, in fewer lines."""
 
-_SECRET = "<secret>"  # noqa: S105 this is what stands in a secret's place
 _HASH_DIGITS = 16
 _EXACT_FLOAT = 2**53
 _MADE_ID = re.compile(
@@ -47,7 +46,7 @@ class NormalRequest:
 
 def normal_request(body: bytes) -> NormalRequest:
     """The normal form of a request that is JSON. Errors: ``ValueError`` for one that is not."""
-    form = _Normalisation().top(json.loads(body))
+    form = _Normalisation().top(without_credentials(json.loads(body)))
     return NormalRequest(form, hashlib.sha256(compact(form).encode()).hexdigest()[:_HASH_DIGITS])
 
 
@@ -67,15 +66,12 @@ class _Normalisation:
     def _value(self, value: JsonValue, field: str) -> JsonValue:
         """``field``: the key under which the value stands, or the list that it is in."""
         if isinstance(value, dict):
-            entries = _without_secrets(value)
-            return {key: self._entry(field, key, entries[key]) for key in sorted(entries)}
+            return {key: self._entry(field, key, value[key]) for key in sorted(value)}
         if isinstance(value, list):
             return [self._value(element, field) for element in value]
         if isinstance(value, str):
             return self._text(value)
-        if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_FLOAT:
-            return int(value)
-        return value
+        return _number(value) if isinstance(value, float) else value
 
     def _entry(self, holder: str, key: str, value: JsonValue) -> JsonValue:
         if isinstance(value, str):
@@ -100,14 +96,8 @@ class _Normalisation:
         return self._places[identifier]
 
 
-def _without_secrets(entries: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """A tool that is a server carries the caller's credentials for it (OpenAI API reference, ``MCPTool``)."""
-    if "server_url" not in entries:
-        return entries
-    hidden: dict[str, JsonValue] = {"server_url": mask_secrets(entries["server_url"])}
-    if isinstance(entries.get("authorization"), str):
-        hidden["authorization"] = _SECRET
-    headers = entries.get("headers")
-    if isinstance(headers, dict):
-        hidden["headers"] = dict.fromkeys(headers, _SECRET)
-    return {**entries, **hidden}
+def _number(value: float) -> JsonValue:
+    """One way to write a number; what is too large to be one is a text, since JSON has no infinity."""
+    if not math.isfinite(value):
+        return str(value)
+    return int(value) if value.is_integer() and abs(value) < _EXACT_FLOAT else value

@@ -93,7 +93,7 @@ class Recorder:
         try:
             body = await ask()
         except UpstreamError as error:
-            found.keep(place, Answer((), Failure.of(error)))
+            self._keep_failure(found, place, (), error)
             raise
         found.keep(place, Answer((body,)))
         return body
@@ -117,7 +117,7 @@ class Recorder:
                     chunks.append(chunk)
                     yield chunk
         except UpstreamError as error:
-            found.keep(place, Answer(chunks, Failure.of(error)))
+            self._keep_failure(found, place, chunks, error)
             raise
         found.keep(place, Answer(chunks))
 
@@ -133,6 +133,12 @@ class Recorder:
         found.keep_alone(Answer((body,)))
         return body
 
+    def _keep_failure(self, take: Take, place: int, chunks: Sequence[bytes], error: UpstreamError) -> None:
+        """``record-if-missing`` keeps none of this machine's set-up: it is not what was meant to be recorded."""
+        failure = Failure.of(error)
+        if not (self._replays and failure.of_set_up):
+            take.keep(place, Answer(chunks, failure))
+
     async def _open(self, operation: str, request: NormalRequest) -> Playback | Take:
         name = f"{operation}-{request.digest}.json"
         found = self._requests.get(name) or self._begin(name, operation, request)
@@ -147,7 +153,7 @@ class Recorder:
             recorded = self._folder.read(name) if self._replays else None
         except NotARecording as error:
             raise RecordingUnreadable(self._provider_id, str(self._folder.path / name), str(error)) from error
-        if recorded is not None and not (self.asks and _is_of_the_set_up(recorded)):
+        if recorded is not None:
             return Playback(recorded.answers)
         return Take(self._folder, name, operation, request) if self.asks else None
 
@@ -161,8 +167,3 @@ class Recorder:
         if answer.failure is not None:
             raise answer.failure.raised_by(self._provider_id)
         return b"".join(answer.chunks)
-
-
-def _is_of_the_set_up(recording: Recording) -> bool:
-    """Whether it failed for a reason that has nothing to do with the request; then it is better recorded again."""
-    return any(answer.failure is not None and answer.failure.of_set_up for answer in recording.answers)

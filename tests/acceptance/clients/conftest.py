@@ -1,4 +1,4 @@
-"""What the clients' tests share: one real server, clients that find it by the environment alone, and Node's packages."""
+"""What the clients' tests share: one real server that clients find by the environment alone, and Node's packages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,8 +41,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return groups.absent(collection_path.name) or None
 
 
-def pytest_report_collectionfinish() -> list[str]:
-    return groups.report()
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in groups.report():
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +94,7 @@ def node_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _installed_packages() -> Path:
     """The directory where npm has installed ``package.json``; one for each content and version of Node."""
     manifest = (NODE_SOURCES / "package.json").read_bytes()
-    version = subprocess.run(["node", "--version"], check=True, capture_output=True).stdout
+    version = _output_of(["node", "--version"], NODE_SOURCES, SCRIPT_SECONDS).encode()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llama-conversations" / "node-clients"
     cache.mkdir(parents=True, exist_ok=True)
     place = cache / hashlib.sha256(manifest + version).hexdigest()[:16]
@@ -111,16 +112,29 @@ def _install(manifest: bytes, place: Path) -> None:
     command = (
         "npm install --no-package-lock --ignore-scripts --no-audit --no-fund --engine-strict=false --loglevel=error"
     )
-    done = subprocess.run(command.split(), cwd=unfinished, capture_output=True, text=True, timeout=NPM_SECONDS)
-    assert done.returncode == 0, done.stderr
+    _output_of(command.split(), unfinished, NPM_SECONDS)
     unfinished.rename(place)
+
+
+def _output_of(command: Sequence[str], cwd: Path, seconds: float, **environ: str) -> str:
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 class RunScript(Protocol):
     """Runs a script of ``node/`` as a user would."""
 
     def __call__(self, script: str, **inputs: object) -> Any:
-        """The JSON that the script printed. ``inputs`` are its ``process.env.INPUT``, as JSON."""
+        """The JSON that the script printed. ``inputs`` are its ``INPUT`` in the environment, as JSON."""
         ...
 
 
@@ -129,15 +143,6 @@ def node(node_workspace: Path) -> RunScript:
     """Node, in a directory that has the packages."""
 
     def run(script: str, **inputs: object) -> Any:
-        done = subprocess.run(
-            ["node", script],
-            cwd=node_workspace,
-            env={**os.environ, "INPUT": json.dumps(inputs)},
-            capture_output=True,
-            text=True,
-            timeout=SCRIPT_SECONDS,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return json.loads(_output_of(["node", script], node_workspace, SCRIPT_SECONDS, INPUT=json.dumps(inputs)))
 
     return run

@@ -1,4 +1,4 @@
-"""Which groups of clients are installed here. A group that is not is left out, visibly, or, with ``--no-skips``, missed.
+"""Which groups of clients are installed here. One that is not is left out, visibly; with ``--no-skips`` it is missed.
 
 Tests of a group have its name as their marker, so ``pytest -m clients`` runs one and ``pytest -m "not clients"`` none.
 """

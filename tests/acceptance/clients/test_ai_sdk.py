@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
 from harness.turns import messages_for, sent
 from scripted_model import ScriptedModel
 
@@ -57,7 +60,8 @@ def _check_history(messages, seen):
     assert [message["role"] for message in messages] == [
         "user", "assistant", *["tool"] * len(outputs), "assistant", "user",
     ]  # fmt: skip
-    assert len(messages[1]["tool_calls"]) == len(outputs)
+    called = [json.loads(call["function"]["arguments"]) for call in messages[1]["tool_calls"]]
+    assert called == [{"city": city} for city in seen["cities"]]
     assert [message["content"] for message in messages[2:-2]] == outputs
     assert messages[-2]["content"] == seen["text"]
 

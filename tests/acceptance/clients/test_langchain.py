@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
@@ -104,7 +105,7 @@ def test_a_chat_is_kept_in_a_conversation(environment):
 
 @pytest.mark.parametrize("chained", [False, True], ids=["all messages", "previous_response_id"])
 @pytest.mark.parametrize("model_name", WITH_TOOLS)
-def test_a_tool_loop_ends_in_words(environment, model_name, chained):
+def test_a_tool_loop_ends_in_words(environment, model: ScriptedModel, tag, model_name, chained):
     guide = chat(model_name, use_previous_response_id=chained).bind_tools([get_weather])
     question = HumanMessage("Weather?")
     called = guide.invoke([question])
@@ -113,8 +114,11 @@ def test_a_tool_loop_ends_in_words(environment, model_name, chained):
     answer = guide.invoke(messages)
     assert answer.text == SAID[model_name]
     assert not answer.tool_calls
-    thanks = chat("echo").invoke([*messages, answer, HumanMessage("Thanks")])
-    assert thanks.text.endswith("last=Thanks")
+    chat("echo").invoke([*messages, answer, HumanMessage(f"Thanks tag={tag}")])
+    sent_back = [message for message in messages_for(model, tag) if message.get("tool_calls")]
+    assert len(sent_back) == 1
+    arguments = [json.loads(call["function"]["arguments"]) for call in sent_back[0]["tool_calls"]]
+    assert arguments == [call["args"] for call in called.tool_calls]
 
 
 @pytest.mark.parametrize("model_name", ["tool", "text-and-tool", "reasoning-tool"])

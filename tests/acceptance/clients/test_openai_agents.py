@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from harness.turns import messages_for, sent
 from scripted_model import ScriptedModel
 from scripted_model.answers import finish, text, tool_call
+from scripted_model.modes import PARIS, ROME
 
 pytestmark = pytest.mark.clients
 
@@ -58,8 +59,8 @@ def agent(client):
     return make
 
 
-async def run(agent, input, **options):
-    return await Runner.run(agent, input, run_config=OFFLINE, **options)
+async def run(agent, question, **options):
+    return await Runner.run(agent, question, run_config=OFFLINE, **options)
 
 
 async def types_in(client, conversation_id):
@@ -103,6 +104,7 @@ async def test_parallel_calls_in_a_session_each_get_their_own_output(session, ag
     await run(agent("echo"), f"And? tag={tag}", session=session)
     [question, calls, paris, rome, answer, _] = messages_for(model, tag)
     assert [call["id"] for call in calls["tool_calls"]] == [paris["tool_call_id"], rome["tool_call_id"]]
+    assert [call["function"]["arguments"] for call in calls["tool_calls"]] == [PARIS, ROME]
     assert [one["content"] for one in (question, paris, rome, answer)] == [
         "Both?", "sunny in Paris", "sunny in Rome", first.final_output,
     ]  # fmt: skip
@@ -118,8 +120,8 @@ async def test_tools_over_several_turns_of_a_session(client, session, agent, mod
         assert result.final_output == f"It is sunny in {city}."
     assert await types_in(client, session.session_id) == TOOL_TURN * 2
     last = sent(model, tag, 4)[-1].body["messages"]
-    assert [message["role"] for message in last] == ["user", "assistant", "tool", "assistant"] + [
-        "user", "assistant", "tool",
+    assert [message["role"] for message in last] == [
+        "user", "assistant", "tool", "assistant", "user", "assistant", "tool",
     ]  # fmt: skip
 
 

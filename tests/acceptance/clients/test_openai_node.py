@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.turns import messages_for
 from scripted_model import ScriptedModel
 

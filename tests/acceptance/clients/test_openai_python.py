@@ -94,11 +94,11 @@ def test_the_stream_helper_parses_the_arguments_of_calls(client, model_name):
 
 @pytest.mark.parametrize("model_name", ["tool", "parallel-tools", "text-and-tool", "reasoning-tool"])
 @pytest.mark.parametrize("kept_by", ["client", "previous_response_id", "conversation"])
-def test_a_tool_loop_ends_in_words(client, model_name, kept_by):
-    def ask(input, **state):
-        return client.responses.create(model=model_name, input=input, tools=[WEATHER], **state)
+def test_a_tool_loop_ends_in_words(client, model: ScriptedModel, tag, model_name, kept_by):
+    def ask(items, **state):
+        return client.responses.create(model=model_name, input=items, tools=[WEATHER], **state)
 
-    question = [{"role": "user", "content": "Weather?"}]
+    question = [{"role": "user", "content": f"Weather? tag={tag}"}]
     held = {"conversation": client.conversations.create().id} if kept_by == "conversation" else {}
     first = ask(question, **held)
     outputs = [weather_in(item) for item in first.output if item.type == "function_call"]
@@ -108,6 +108,9 @@ def test_a_tool_loop_ends_in_words(client, model_name, kept_by):
         second = ask(outputs, **(held or {"previous_response_id": first.id}))
     wanted = "sunny in Paris | sunny in Rome" if model_name == "parallel-tools" else "sunny in Paris"
     assert second.output_text == f"The tools said: {wanted}"
+    called = sent(model, tag, 2)[-1].body["messages"][1]["tool_calls"]
+    calls = [item for item in first.output if item.type == "function_call"]
+    assert [call["function"]["arguments"] for call in called] == [call.arguments for call in calls]
 
 
 def test_a_tool_can_be_forced_and_forbidden(client):
@@ -248,6 +251,21 @@ def test_two_turns_at_once_on_one_conversation_both_succeed_by_the_clients_own_r
         assert quick.result() == "seen=3 last=Hello"
 
 
+def test_a_user_stops_reading_and_the_conversation_goes_on(environment, model: ScriptedModel, tag):
+    with OpenAI() as client:
+        conversation = client.conversations.create().id
+        asked = {"model": "slow", "input": f"gate={tag}", "conversation": conversation}
+        with client.responses.create(**asked, stream=True) as stream:
+            assert next(event.delta for event in stream if event.type == "response.output_text.delta") == "before "
+        model.open_gate(tag)
+        answer = client.responses.create(model="echo", input="Go on", conversation=conversation)
+        items = client.conversations.items.list(conversation, order="asc")
+        assert [item.content[0].text for item in items] == [
+            f"gate={tag}", "before after", "Go on", "seen=3 last=Go on",
+        ]  # fmt: skip
+    assert answer.output_text == "seen=3 last=Go on"
+
+
 async def test_many_streams_at_once_each_get_their_own_text(environment):
     async def read(client: AsyncOpenAI, number: int) -> str:
         async with client.responses.stream(model="echo", input=f"number {number}") as stream:
@@ -265,9 +283,9 @@ async def test_a_conversation_with_tools_is_held_asynchronously(environment, mod
     async with AsyncOpenAI(max_retries=0) as client:
         conversation = (await client.conversations.create()).id
 
-        async def turn(input):
+        async def turn(items):
             async with client.responses.stream(
-                model="scripted", input=input, conversation=conversation, tools=[WEATHER]
+                model="scripted", input=items, conversation=conversation, tools=[WEATHER]
             ) as stream:
                 return await stream.get_final_response()
 

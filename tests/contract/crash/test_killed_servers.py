@@ -1,4 +1,4 @@
-"""Servers that are killed: after the next start nothing is locked, nothing is half there, nothing that was told is lost."""
+"""Servers that are killed: after the next start nothing is locked, nothing half there, nothing lost that was told."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ DIED = {"code": "server_error", "message": "The server stopped before the turn h
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for requests that wait."""
+def pool(model: ScriptedModel, tag: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads for requests that wait at the gate ``tag``, which is opened in the end."""
     with ThreadPoolExecutor(16) as pool:
         yield pool
+        model.open_gate(tag)
 
 
 def lost(answer: Future[httpx2.Response]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from harness.answers import ok, refused
 from harness.conversations import create, items_of, texts_of, user
 from harness.event_stream import check_stream, read_frames
@@ -24,10 +25,11 @@ BUSY = {"turns": {"lease_seconds": LEASE, "sweep_seconds": 0.1}}
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for requests that wait."""
+def pool(model: ScriptedModel, tag: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads for requests that wait at the gate ``tag``, which is opened in the end."""
     with ThreadPoolExecutor(4) as pool:
         yield pool
+        model.open_gate(tag)
 
 
 def next_turn(http: httpx2.Client, conversation_id: str) -> str:

@@ -6,32 +6,35 @@ from random import Random
 
 import httpx2
 import pytest
+
 from harness.conversations import create, items_of
 from harness.turns import TIME, WEATHER, stream, turn
 from scripted_model import ScriptedModel, Step
 from scripted_model.answers import Answer, delta, finish
 
 ANSWERS = 60
+KINDS = ["content", "refusal", "reasoning_content", "call", "arguments"]
+NAMES = ["get_weather", "get_time"]
 
 
 def made_up(seed: int) -> Answer:
-    """Text, refusals, thoughts and calls in any order, calls interleaved, in chunks that hold one or several of them."""
+    """Text, refusals, thoughts and calls in any order, calls interleaved, in chunks that hold one or more of them."""
     random = Random(seed)
     steps: list[Step] = []
     open_calls: list[int] = []
     calls = 0
     for _ in range(random.randint(0, 12)):
         fields: dict[str, object] = {}
-        for kind in random.sample(["content", "refusal", "reasoning_content", "call", "arguments"], random.randint(1, 2)):
+        for kind in random.sample(KINDS, random.randint(1, 2)):
             if kind == "call":
-                function = {"name": random.choice(["get_weather", "get_time"]), "arguments": random.choice(["", '{"a":'])}
+                function = {"name": random.choice(NAMES), "arguments": random.choice(["", '{"a":'])}
                 call = {"index": calls, "type": "function", "function": function}
                 fields["tool_calls"] = [call | ({"id": f"call_{seed}_{calls}"} if random.random() < 0.8 else {})]
                 open_calls.append(calls)
                 calls += 1
             elif kind == "arguments" and open_calls and "tool_calls" not in fields:
-                piece = {"index": random.choice(open_calls), "function": {"arguments": random.choice(["1}", "{}", " "])}}
-                fields["tool_calls"] = [piece]
+                more = {"arguments": random.choice(["1}", "{}", " "])}
+                fields["tool_calls"] = [{"index": random.choice(open_calls), "function": more}]
             elif kind not in {"call", "arguments"}:
                 fields[kind] = random.choice(["", "a", "b ", "é", "\n", "👩‍👩‍👧"])
         steps.append(delta(**fields))

@@ -231,7 +231,7 @@ async def test_the_official_asynchronous_client_may_close_a_stream_and_stop_the_
 def test_a_reader_that_is_slower_than_the_model_gets_the_whole_stream(
     server: StackServer, http: httpx2.Client, model: ScriptedModel, tag: str, store: bool
 ) -> None:
-    pieces = [f"{number:06} " + "x" * 8000 for number in range(600)]
+    pieces = [f"{number:06} " + "x" * 8000 for number in range(300)]
     model.script(Answer(text(*pieces)), tag=tag)
     with left(server, request("scripted", f"tag={tag}", stream=True, store=store)) as connection:
         received = connection.recv(1)

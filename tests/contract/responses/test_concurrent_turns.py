@@ -23,10 +23,11 @@ PARALLEL = 64
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for requests that wait."""
+def pool(model: ScriptedModel, tag: str) -> Iterator[ThreadPoolExecutor]:
+    """Threads for requests that wait at the gate ``tag``, which is opened in the end."""
     with ThreadPoolExecutor(8) as pool:
         yield pool
+        model.open_gate(tag)
 
 
 class SlowTurn:
@@ -125,14 +126,12 @@ async def test_of_many_turns_at_once_on_one_conversation_each_wins_or_is_locked(
     conversation_id = create(http)
 
     async def take(number: int) -> str | None:
+        words = f"q{number} tag={tag}"
         try:
-            response = await async_client.responses.create(
-                model="echo", input=f"q{number} tag={tag}", conversation=conversation_id
-            )
+            made = await async_client.responses.create(model="echo", input=words, conversation=conversation_id)
         except openai.BadRequestError as error:
-            assert error.code == "conversation_locked"
-            return None
-        return response.output_text
+            return None if error.code == "conversation_locked" else str(error)
+        return made.output_text
 
     answers = await asyncio.gather(*(take(number) for number in range(20)))
     won = [text for text in answers if text is not None]
@@ -219,6 +218,17 @@ def test_an_item_added_during_a_turn_under_an_id_of_its_input_fails_the_turn_and
     refused(answer.result(), 400, None, "input")
     assert texts_of(items_of(http, conversation_id)) == ["Theirs"]
     turn(http, "echo", "Not locked", conversation=conversation_id)
+
+
+@STREAMED
+def test_a_conversation_deleted_during_a_turn_that_is_not_stored_stays_deleted(
+    http: httpx2.Client, model: ScriptedModel, tag: str, pool: ThreadPoolExecutor, streamed: bool
+) -> None:
+    conversation_id = create(http)
+    running = SlowTurn(pool, http, model, tag, conversation=conversation_id, stream=streamed, store=False)
+    ok(http.delete(f"/conversations/{conversation_id}"))
+    assert text_of(running.finished(stored=False)) == "before after"
+    refused(http.get(f"/conversations/{conversation_id}"), 404)
 
 
 @STREAMED

@@ -84,10 +84,10 @@ def test_a_json_schema_is_passed_on_whole(http: httpx2.Client, model: ScriptedMo
 
 
 def test_the_json_that_a_schema_asks_for_is_the_text(http: httpx2.Client) -> None:
-    format = {"type": "json_schema", "name": "city", "schema": SCHEMA}
-    response = turn(http, "json", "A city as JSON", text={"format": format})
+    schema = {"type": "json_schema", "name": "city", "schema": SCHEMA}
+    response = turn(http, "json", "A city as JSON", text={"format": schema})
     assert response["output"][0]["content"][0]["text"] == '{"city":"Paris","n":1}'
-    assert response["text"] == {"format": format, "verbosity": "medium"}
+    assert response["text"] == {"format": schema, "verbosity": "medium"}
 
 
 def test_function_tools_are_passed_on(http: httpx2.Client, model: ScriptedModel, tag: str) -> None:
@@ -210,6 +210,19 @@ def test_the_model_server_is_shown_the_configured_key_and_not_the_callers(
 ) -> None:
     turn(http, "echo", f"tag={tag}")
     assert sent(model, tag)[0].header("authorization") == f"Bearer {UPSTREAM_KEY}"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_large_input_reaches_the_model_whole(
+    http: httpx2.Client, model: ScriptedModel, tag: str, streamed: bool
+) -> None:
+    words = f"{'word ' * 500_000}tag={tag}"
+    (stream if streamed else turn)(http, "json", words)
+    assert messages_for(model, tag)[0]["content"] == words
+
+
+def test_reasoning_context_auto_is_what_happens_anyhow(http: httpx2.Client, model: ScriptedModel, tag: str) -> None:
+    assert asked(http, model, tag, reasoning={"context": "auto"}) == {}
 
 
 def test_the_model_server_is_asked_once_per_turn(http: httpx2.Client, model: ScriptedModel, tag: str) -> None:

@@ -1,4 +1,4 @@
-"""The official client, as it comes: synchronous and not, plain, streamed and by its helpers, and refusing bad types."""
+"""The official client as it comes: synchronous and not, plain, streamed, by its helpers, and refusing bad types."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Any, Literal
 
 import openai
 import pytest
-from harness.turns import TIME, WEATHER
 from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseFunctionToolCall
 from pydantic import BaseModel
+
+from harness.turns import TIME, WEATHER
 from scripted_model import ScriptedModel
 from scripted_model.modes import PARIS, ROME
 
 WHOLE = [
-    "echo", "tool", "parallel-tools", "text-and-tool", "reasoning-tool", "tool-no-id", "tool-whole", "tool-bad-arguments",
-    "reasoning", "refusal", "json", "empty", "unicode", "logprobs", "no-done",
+    "echo", "tool", "parallel-tools", "text-and-tool", "reasoning-tool", "tool-no-id", "tool-whole",
+    "tool-bad-arguments", "reasoning", "refusal", "json", "empty", "unicode", "logprobs", "no-done",
 ]  # fmt: skip
 """Models whose answers end well and tell their usage."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -122,6 +123,9 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"prompt": {"id": "pmpt_1"}}, "prompt"),
     ({"context_management": [{"type": "compaction"}]}, "context_management"),
     ({"moderation": {"model": "m"}}, "moderation"),
+    ({"reasoning": {"mode": "deep"}}, "reasoning.mode"),
+    ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),
+    ({"reasoning": {"context": "current_turn"}}, "reasoning.context"),
     *(
         ({"tools": [WEATHER, {"type": kind}]}, "tools[1]")
         for kind in (
@@ -245,6 +249,24 @@ def test_a_refused_turn_leaves_the_connection_usable(http: httpx2.Client) -> Non
     for streamed in (False, True):
         refused(send(http, request("no-such"), streamed), 400, "model_not_found", "model")
         turn(http)
+
+
+@STREAMED
+def test_a_turn_too_many_is_refused_before_anything_is_stored(
+    new_server: Any, model: ScriptedModel, tag: str, streamed: bool
+) -> None:
+    server = new_server(server={"port": 0, "limits": {"max_concurrent_turns": 1}}).start()
+    with server.http() as http, ThreadPoolExecutor(1) as pool:
+        conversation_id = create(http)
+        running = pool.submit(post, http, "slow", f"gate={tag}")
+        model.wait_until_reached(tag)
+        answer = send(http, request(conversation=conversation_id), streamed)
+        refused(answer, 503, "server_error", None, "server_error")
+        assert answer.headers["retry-after"] == "1"
+        assert len(ok(http.get("/responses"))["data"]) == 1
+        model.open_gate(tag)
+        ok(running.result())
+        turn(http, conversation=conversation_id)
 
 
 def test_a_method_that_is_not_there_is_refused(http: httpx2.Client) -> None:

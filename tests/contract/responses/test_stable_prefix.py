@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import httpx2
@@ -33,7 +34,7 @@ def messages_text(request: LoggedRequest) -> str:
 
 def check_prefixes(requests: list[LoggedRequest]) -> None:
     texts = [messages_text(request) for request in requests]
-    for before, after in zip(texts, texts[1:], strict=False):
+    for before, after in pairwise(texts):
         assert after.startswith(f"{before},")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from harness.answers import ok
 from harness.conversations import create, user
 from harness.turns import post
@@ -22,10 +23,10 @@ MEASURED = 5
 Take = Callable[[], None]
 
 
-def in_conversation(http: httpx2.Client, **fields: object) -> Take:
+def in_conversation(http: httpx2.Client) -> Take:
     """Turns in one conversation."""
     conversation_id = create(http)
-    return lambda: ok(post(http, "json", "A question of some length", conversation=conversation_id, **fields))
+    return lambda: ok(post(http, "json", "A question of some length", conversation=conversation_id))
 
 
 def in_chain(http: httpx2.Client) -> Take:
@@ -64,11 +65,7 @@ def measured(new_server: Any, tmp_path: Path) -> Any:
         yield http, path
 
 
-@pytest.mark.parametrize(
-    "begin",
-    [in_conversation, in_chain, lambda http: in_conversation(http, store=False)],
-    ids=["conversation", "chain", "conversation, not stored"],
-)
+@pytest.mark.parametrize("begin", [in_conversation, in_chain], ids=["conversation", "chain"])
 def test_a_late_turn_writes_as_much_as_an_early_one(
     measured: tuple[httpx2.Client, Path], begin: Callable[[httpx2.Client], Take]
 ) -> None:

@@ -54,7 +54,7 @@ def test_store_false_leaves_nothing_that_can_be_retrieved(http: httpx2.Client, s
     assert refused(http.delete(path), 404) == said
     assert response["id"] not in ids_of(listed(http, limit=100)["data"])
     item = {"type": "item_reference", "id": response["output"][0]["id"]}
-    refused(post(http, input=[item]), 404)
+    refused(post(http, said=[item]), 404)
 
 
 def test_store_false_leaves_no_items_that_a_conversation_does_not_hold(http: httpx2.Client) -> None:

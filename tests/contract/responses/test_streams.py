@@ -45,9 +45,9 @@ SUMMARY = [
 ]
 
 SAME_EITHER_WAY = [
-    "echo", "tool", "parallel-tools", "text-and-tool", "reasoning-tool", "tool-no-id", "tool-whole", "tool-bad-arguments",
-    "reasoning", "reasoning-alt", "refusal", "length", "content-filter", "json", "empty", "unicode", "logprobs",
-    "no-usage", "no-done",
+    "echo", "tool", "parallel-tools", "text-and-tool", "reasoning-tool", "tool-no-id", "tool-whole",
+    "tool-bad-arguments", "reasoning", "reasoning-alt", "refusal", "length", "content-filter", "json",
+    "empty", "unicode", "logprobs", "no-usage", "no-done",
 ]  # fmt: skip
 """Models that say the same in a stream and in one piece."""
 

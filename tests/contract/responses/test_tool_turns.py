@@ -30,11 +30,11 @@ class Conversation:
     def __init__(self, http: httpx2.Client) -> None:
         self._http, self._id = http, create(http)
 
-    def take(self, model: str, input: Any, **fields: Any) -> dict[str, Any]:
-        return turn(self._http, model, input, conversation=self._id, tools=TOOLS, **fields)
+    def take(self, model: str, said: Any, **fields: Any) -> dict[str, Any]:
+        return turn(self._http, model, said, conversation=self._id, tools=TOOLS, **fields)
 
-    def refuse(self, model: str, input: Any) -> httpx2.Response:
-        return post(self._http, model, input, conversation=self._id, tools=TOOLS)
+    def refuse(self, model: str, said: Any) -> httpx2.Response:
+        return post(self._http, model, said, conversation=self._id, tools=TOOLS)
 
 
 class Chain:
@@ -44,13 +44,13 @@ class Chain:
         self._http = http
         self._last: str | None = None
 
-    def take(self, model: str, input: Any, **fields: Any) -> dict[str, Any]:
-        response = turn(self._http, model, input, previous_response_id=self._last, tools=TOOLS, **fields)
+    def take(self, model: str, said: Any, **fields: Any) -> dict[str, Any]:
+        response = turn(self._http, model, said, previous_response_id=self._last, tools=TOOLS, **fields)
         self._last = response["id"]
         return response
 
-    def refuse(self, model: str, input: Any) -> httpx2.Response:
-        return post(self._http, model, input, previous_response_id=self._last, tools=TOOLS)
+    def refuse(self, model: str, said: Any) -> httpx2.Response:
+        return post(self._http, model, said, previous_response_id=self._last, tools=TOOLS)
 
 
 class Replay:
@@ -60,14 +60,14 @@ class Replay:
         self._http = http
         self._items: list[Any] = []
 
-    def take(self, model: str, input: Any, **fields: Any) -> dict[str, Any]:
-        self._items += [user(input)] if isinstance(input, str) else input
+    def take(self, model: str, said: Any, **fields: Any) -> dict[str, Any]:
+        self._items += [user(said)] if isinstance(said, str) else said
         response = turn(self._http, model, self._items, tools=TOOLS, **fields)
         self._items += response["output"]
         return response
 
-    def refuse(self, model: str, input: Any) -> httpx2.Response:
-        items = self._items + ([user(input)] if isinstance(input, str) else input)
+    def refuse(self, model: str, said: Any) -> httpx2.Response:
+        items = self._items + ([user(said)] if isinstance(said, str) else said)
         return post(self._http, model, items, tools=TOOLS)
 
 

@@ -18,9 +18,10 @@ from scripted_model.modes import PARIS, ROME, UNICODE_TEXT
 
 ALWAYS = {
     "id", "object", "created_at", "status", "completed_at", "background", "error", "incomplete_details", "instructions",
-    "max_output_tokens", "max_tool_calls", "model", "output", "parallel_tool_calls", "previous_response_id", "reasoning",
-    "safety_identifier", "prompt_cache_key", "service_tier", "store", "temperature", "top_p", "top_logprobs",
-    "presence_penalty", "frequency_penalty", "text", "tool_choice", "tools", "truncation", "usage", "metadata",
+    "max_output_tokens", "max_tool_calls", "model", "output", "parallel_tool_calls", "previous_response_id",
+    "reasoning", "safety_identifier", "prompt_cache_key", "service_tier", "store", "temperature", "top_p",
+    "top_logprobs", "presence_penalty", "frequency_penalty", "text", "tool_choice", "tools", "truncation", "usage",
+    "metadata",
 }  # fmt: skip
 """Keys of every response."""
 

@@ -28,6 +28,7 @@ def test_the_kinds_are_those_that_are_documented() -> None:
         "remote::vllm",
         "remote::ollama",
         "inline::llama-cpp",
+        "inline::mcp",
     }
 
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Protocol
 
 import httpx2
 import pytest
@@ -29,13 +30,16 @@ def app(toybox: Toybox, settings: ServerConfig) -> ASGIApp:
     return build_app([(Toys, toybox)], settings, ping_seconds=PING_SECONDS)
 
 
-Serving = Callable[[ASGIApp], AbstractAsyncContextManager[int]]
+class Serving(Protocol):
+    """Serves an app on a free port of a real server, and tells the port."""
+
+    def __call__(self, app: ASGIApp, host: str = "127.0.0.1") -> AbstractAsyncContextManager[int]: ...
 
 
 @asynccontextmanager
-async def _serving(app: ASGIApp) -> AsyncIterator[int]:
+async def _serving(app: ASGIApp, host: str = "127.0.0.1") -> AsyncIterator[int]:
     started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(app, host="127.0.0.1", port=0, shutdown_timeout=1, on_started=started.set_result))
+    task = asyncio.create_task(serve(app, host=host, port=0, shutdown_timeout=1, on_started=started.set_result))
     await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()

@@ -36,6 +36,21 @@ async def test_scalars_of_the_query_get_their_types(client):
     assert found == DEFAULTS | {"limit": 100, "order": "asc", "after": "x y", "deep": True}
 
 
+@pytest.mark.parametrize(("text", "flag"), [("true", True), ("false", False), ("1", True), ("0", False)])
+async def test_a_boolean_of_the_query_is_a_word_or_a_digit(client, text, flag):
+    assert (await echoed(client, f"/v1/toys?deep={text}"))["deep"] is flag
+
+
+async def test_an_integer_of_the_query_may_be_negative_and_have_leading_zeros(client):
+    assert await echoed(client, "/v1/toys/best?since=-3") == {"since": -3}
+    assert await echoed(client, "/v1/toys/best?since=-007") == {"since": -7}
+
+
+async def test_a_number_that_is_none_is_refused_in_the_words_for_a_wrong_type(client):
+    error = (await client.get("/v1/toys?limit=5.0")).json()["error"]
+    assert error["message"] == "Invalid type for 'limit': expected an integer, but got a string instead."
+
+
 @pytest.mark.parametrize(
     "query",
     ["include[]=size&include[]=colour", "include=size&include=colour", "include[0]=size&include[1]=colour",
@@ -63,6 +78,24 @@ async def test_unknown_parameters_of_the_query_are_ignored(client):
         ("limit=1000", "integer_above_max_value", "limit"),
         ("limit=x", "invalid_type", "limit"),
         ("limit=", "invalid_type", "limit"),
+        ("limit=5.0", "invalid_type", "limit"),
+        ("limit=5e0", "invalid_type", "limit"),
+        ("limit=1_0", "invalid_type", "limit"),
+        ("limit=0x5", "invalid_type", "limit"),
+        ("limit=%2B5", "invalid_type", "limit"),
+        ("limit=%205", "invalid_type", "limit"),
+        ("limit=5%20", "invalid_type", "limit"),
+        ("limit=5%0A", "invalid_type", "limit"),
+        ("limit=--5", "invalid_type", "limit"),
+        ("limit=%D9%A5", "invalid_type", "limit"),  # the Arabic digit five
+        ("limit=true", "invalid_type", "limit"),
+        (f"limit={'9' * 5000}", "invalid_type", "limit"),
+        ("deep=yes", "invalid_type", "deep"),
+        ("deep=on", "invalid_type", "deep"),
+        ("deep=True", "invalid_type", "deep"),
+        ("deep=%20true", "invalid_type", "deep"),
+        ("deep=2", "invalid_type", "deep"),
+        ("deep=", "invalid_type", "deep"),
         ("limit=1&limit=2", "invalid_type", "limit"),
         ("limit[]=1", "invalid_type", "limit"),
         ("order=up", "invalid_value", "order"),
@@ -115,8 +148,9 @@ async def test_a_path_parameter_with_a_null_character_is_refused(client):
 async def test_a_path_parameter_of_another_type_is_parsed(client):
     answer = await client.delete("/v1/toys/t/parts/7")
     assert answer.json()["arguments"] == {"toy_id": "t", "number": 7}
-    answer = await client.delete("/v1/toys/t/parts/seven")
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "number")
+    for text in ("seven", "+7", "7.0", "1_0", "%207"):
+        answer = await client.delete(f"/v1/toys/t/parts/{text}")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "number")
 
 
 class _Echoing:

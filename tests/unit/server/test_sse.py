@@ -12,7 +12,7 @@ from llama_conversations.server.sse import MAX_PENDING_BYTES, PING
 from unit.server.toy import PING_SECONDS
 
 BODY = b'{"text": "x"}'
-POST = b"POST /v1/play HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+POST = b"POST /v1/play HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 
 def frame(n: int) -> bytes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,13 @@ def pragma(setting: str) -> Statement:
 
 def put(path: Path, content: bytes) -> None:
     path.write_bytes(content)
+
+
+def make_old(path: Path) -> None:
+    """A database of a time before there was a schema."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE older (x)")
 
 
 def content_of(path: Path) -> bytes:
@@ -204,6 +213,15 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, 
             pass
     assert content_of(path) == content
     assert not files_beside(path, ".nodes/*")
+
+
+async def test_a_database_that_cannot_be_upgraded_now_is_unavailable_and_says_why(path: Path) -> None:
+    make_old(path)
+    with write_lock_held(path), pytest.raises(StorageUnavailable, match=r"cannot be upgraded: database is locked"):
+        async with opened(path, busy_timeout_seconds=0.05):
+            pass
+    async with opened(path) as storage:
+        await storage.health.ping()
 
 
 async def test_a_directory_is_no_database(tmp_path: Path) -> None:

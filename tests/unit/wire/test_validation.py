@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, TypeAdapter, ValidationError
 
 from llama_conversations.errors import InvalidParameter
+from llama_conversations.wire import validation
 from llama_conversations.wire.base import UNION_TAG, JsonValue, Limit, Metadata, OpenModel, RequestModel
 from llama_conversations.wire.conversations import CreateConversation, CreateItems, UpdateConversation
 from llama_conversations.wire.include import INCLUDABLE, Include, IncludeList
@@ -576,6 +577,98 @@ def test_long_values_are_shortened_in_messages():
 
 def test_own_words_of_a_validator_may_hold_braces():
     assert refused_with(include=["{words}"])[2].startswith("Invalid value: '{words}'. ")
+
+
+FEW = 100
+
+
+@pytest.fixture
+def few_values(monkeypatch):
+    """Bodies may hold 100 values."""
+    monkeypatch.setattr(validation, "MAX_JSON_VALUES", FEW)
+
+
+MANY_VALUES = {
+    "empty arrays": (b"[%s]", b"[]", 50),  # one of these is the array around them, and each has a comma
+    "empty objects": (b"[%s]", b"{}", 50),
+    "numbers": (b"[%s]", b"1", 100),
+    "texts": (b"[%s]", b'""', 100),
+    "nulls and spaces": (b" [ %s ] ", b" null ", 100),
+    "texts with separators": (b"[%s]", b'",[{"', 100),
+    "texts with quotes": (b"[%s]", b'"\\"[\\\\\\"["', 100),
+    "texts that end in a backslash": (b"[%s]", b'"[\\\\"', 100),
+    "members": (b"{%s}", b'"{[,":1', 100),
+    "nested arrays": (b"[%s]", b"[[[]]]", 25),
+    "objects": (b"[%s]", b'{"a":1,"b":2}', 33),
+}
+
+
+@pytest.mark.parametrize(("around", "member", "count"), MANY_VALUES.values(), ids=MANY_VALUES)
+def test_more_values_than_one_may_send_are_refused_before_they_are_parsed(few_values, around, member, count):
+    allowed = around % b",".join([member] * count)
+    assert parse_json(allowed)
+    for refused_body in (around % b",".join([member] * (count + 1)), b",".join([member] * (FEW + 1)) + b'"'):
+        with pytest.raises(InvalidParameter, match=r"it has more than 100 values\.$") as caught:
+            parse_json(refused_body)
+        assert (caught.value.code, caught.value.param) == ("invalid_json", None)
+
+
+@pytest.mark.parametrize("text", [",", "[{", '",', "\\", "\\,", '\\",[', "\n,", "a, b, ", '{"a": [1, 2]}'])
+def test_what_stands_in_texts_is_not_counted(few_values, text):
+    value = {text * 1000: text * 1000, "b": [text * 1000, "\\", text * 1000, '"']}
+    assert parse_json(json.dumps(value).encode()) == value
+
+
+def counted(value: object) -> int:
+    """For each array and object its members, or one if it has none."""
+    if not isinstance(value, list | dict):
+        return 0
+    return max(len(value), 1) + sum(map(counted, value.values() if isinstance(value, dict) else value))
+
+
+SEPARATING = st.text(st.sampled_from('\\",[{}]:a'))
+
+
+@given(
+    st.recursive(
+        st.none() | st.floats(allow_nan=False, allow_infinity=False) | SEPARATING,
+        lambda inner: st.lists(inner) | st.dictionaries(SEPARATING, inner),
+        max_leaves=60,
+    ),
+    st.integers(0, 60),
+    st.sampled_from([None, 1]),
+)
+def test_values_are_counted_exactly(value, allowed, indent):
+    body = json.dumps(value, indent=indent).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "MAX_JSON_VALUES", allowed)
+        if counted(value) <= allowed:
+            assert parse_json(body) == value
+        else:
+            with pytest.raises(InvalidParameter, match=f"more than {allowed} values"):
+                parse_json(body)
+
+
+def test_the_largest_number_of_values_is_told():
+    with pytest.raises(InvalidParameter, match=r": it has more than 1,000,000 values\.$"):
+        parse_json(b"[" + b"1," * 1_000_000 + b"1]")
+    assert len(parse_json(b"[" + b"1," * 999_999 + b"1]")) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"1e999", b"[-1E+999]", b'{"a":1e400}', b'[{"a":[true,null,"x",{"b":[0,%s.0]}]}]' % (b"9" * 400)],
+    ids=lambda body: body[:20],
+)
+def test_a_number_out_of_range_is_found_wherever_it_stands(body):
+    with pytest.raises(InvalidParameter, match="a number is out of range") as caught:
+        parse_json(body)
+    assert caught.value.code == "invalid_json"
+
+
+def test_other_large_numbers_are_kept():
+    body = b'[1e308,-1E-400,%s,{"":["1e999",[],{},true,false,null,0.0]}]' % (b"9" * 400)
+    assert parse_json(body) == json.loads(body)
 
 
 @pytest.mark.parametrize(

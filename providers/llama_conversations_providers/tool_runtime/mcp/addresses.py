@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 IPAddress = IPv4Address | IPv6Address
 Host = IPAddress | str
 """An address, or a name in lower case without a final dot."""
-
-Resolve = Callable[[str], Awaitable[Sequence[IPAddress]]]
-"""From a name to its addresses, the best first. Raises ``OSError``."""
 
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
@@ -58,11 +54,13 @@ def read_host(text: str) -> Host:
     ``127.0.0.1`` (POSIX, ``inet_addr``). Raises ``ValueError`` for what is neither an address nor a name.
     """
     host = text.lower().removesuffix(".")
+    if "%" in host:  # a scope, or an escape
+        raise ValueError(f"'{text}' is neither a host name nor an address")
     try:
         return ip_address(host)
     except ValueError:
         pass
-    if "%" in host or not _NAME.fullmatch(host):
+    if not _NAME.fullmatch(host):
         raise ValueError(f"'{text}' is neither a host name nor an address")
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
         return _read_numbers(host)
@@ -105,10 +103,3 @@ def is_within(address: IPAddress, networks: Iterable[IPv4Network | IPv6Network])
 def read_network(text: str) -> IPv4Network | IPv6Network:
     """``10.0.0.0/8``, ``::1`` or ``[::1]``. Raises ``ValueError``."""
     return ip_network(text.removeprefix("[").removesuffix("]"))
-
-
-async def resolve_name(name: str) -> Sequence[IPAddress]:
-    """The system's resolver, without keeping the event loop waiting."""
-    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    # a scope (``fe80::1%eth0``) belongs to link-local addresses alone, which nobody is let to by name
-    return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -67,6 +67,8 @@ class Guarded:
 def _target_of(url: httpx2.URL) -> Target:
     if url.scheme not in DEFAULT_PORTS:
         raise Denied("it is no http:// or https:// address")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise Denied("its port is none from 1 to 65535")
     if url.userinfo:
         raise Denied("it holds a user name or a password")
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -60,7 +61,7 @@ class Connection:
         self._failure: Exception | None = None
         self._settled, self._closing = asyncio.Event(), asyncio.Event()
         self._calls: set[asyncio.Task[object]] = set()
-        self._task = asyncio.create_task(quietly(self._live()))
+        self._task = asyncio.create_task(quietly(self._live))
         self._task.add_done_callback(self._ended)
 
     async def open(self, seconds: float) -> None:
@@ -82,7 +83,7 @@ class Connection:
         """
         if self._session is None or self._closing.is_set():
             raise ConnectionLost
-        task = asyncio.create_task(quietly(work(self._session)))
+        task = asyncio.create_task(quietly(partial(work, self._session)))
         self._calls.add(task)
         task.add_done_callback(self._forget)
         try:
@@ -100,7 +101,7 @@ class Connection:
         if self._closing.is_set():
             return
         self._closing.set()
-        if self._session is None:
+        if not self._settled.is_set():
             self._task.cancel()
         end = asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._task.cancel)
         self._task.add_done_callback(lambda _: end.cancel())
@@ -126,6 +127,7 @@ class Connection:
                 await self._shake_hands(session)
             except Exception as error:  # noqa: BLE001 whoever opens the session gets it
                 self._failure = error
+                self._settled.set()
                 return
             self._session = session
             self._settled.set()

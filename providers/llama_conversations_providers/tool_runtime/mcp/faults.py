@@ -13,6 +13,7 @@ from llama_conversations_providers.tool_runtime.mcp.config import Timeouts
 from llama_conversations_providers.tool_runtime.mcp.network import UnknownHost
 from llama_conversations_providers.tool_runtime.mcp.peer import Peer
 
+CUT_OFF = "the connection ended before a whole answer had come"
 NOT_OF_THE_PROTOCOL = "its answer is not of the Model Context Protocol"
 
 FAULTS = (
@@ -40,18 +41,18 @@ def in_words(fault: Exception, peer: Peer, timeouts: Timeouts) -> StackError:
             message = f"no connection within {timeouts.connect_seconds:g} seconds"
         case httpcore2.TimeoutException():
             message = f"silent for {timeouts.read_seconds:g} seconds"
-        case httpcore2.ConnectError(__cause__=ssl.SSLCertVerificationError()):
+        case httpcore2.ConnectError(__context__=ssl.SSLCertVerificationError()):
             message = "its certificate cannot be verified"
-        case httpcore2.ConnectError(__cause__=ssl.SSLError()):
+        case httpcore2.ConnectError(__context__=ssl.SSLError()):
             message = "no TLS connection could be made"
         case httpcore2.ConnectError():
             message = "no connection could be made"
         case httpcore2.LocalProtocolError():
             message = "a header for it cannot be sent"
         case httpcore2.RemoteProtocolError():
-            message = "the connection ended before a whole answer had come, or what came is not HTTP"
+            message = f"{CUT_OFF}, or what came is not HTTP"
         case _:
-            message = "the connection ended before a whole answer had come"
+            message = CUT_OFF
     return peer.failed(message)
 
 

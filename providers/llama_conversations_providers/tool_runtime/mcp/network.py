@@ -8,13 +8,18 @@ handshake with its certificate, still speaks of the name.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from ipaddress import ip_address
 
 import httpcore2
 
 from llama_conversations.errors import ToolServerForbidden
-from llama_conversations_providers.tool_runtime.mcp.addresses import IPAddress, Resolve, read_host
+from llama_conversations_providers.tool_runtime.mcp.addresses import IPAddress, read_host
 from llama_conversations_providers.tool_runtime.mcp.admission import Admission
+
+Resolve = Callable[[str], Awaitable[Sequence[IPAddress]]]
+"""From a name to its addresses, the best first. Raises ``OSError``."""
 
 
 class UnknownHost(Exception):
@@ -63,10 +68,10 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
 
     async def _admitted_addresses(self, host: str) -> Sequence[IPAddress]:
         """Those of the host's addresses that pass; the first refusal, if none does."""
-        meant = read_host(host)
         try:
+            meant = read_host(host)
             found = await self._resolve(meant) if isinstance(meant, str) else [meant]
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:
             raise UnknownHost from error
         admitted: list[IPAddress] = []
         refusal: ToolServerForbidden | None = None
@@ -80,3 +85,10 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         if refusal is not None and not admitted:
             raise refusal
         return admitted
+
+
+async def resolve_name(name: str) -> Sequence[IPAddress]:
+    """The system's resolver, without keeping the event loop waiting."""
+    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    # a scope (``fe80::1%eth0``) belongs to link-local addresses alone, which nobody is let to by name
+    return [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -19,13 +19,12 @@ from llama_conversations.errors import ConfigError, ConfigProblem, ShuttingDown,
 from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.catalog import Health
-from llama_conversations_providers.tool_runtime.mcp.addresses import Resolve, resolve_name
 from llama_conversations_providers.tool_runtime.mcp.admission import Admission, Guarded, Trusted
 from llama_conversations_providers.tool_runtime.mcp.config import GroupArguments, McpConfig
 from llama_conversations_providers.tool_runtime.mcp.connection import Connection
 from llama_conversations_providers.tool_runtime.mcp.faults import FaultBox
 from llama_conversations_providers.tool_runtime.mcp.headers import credentials_in, request_headers
-from llama_conversations_providers.tool_runtime.mcp.network import CheckedNetwork
+from llama_conversations_providers.tool_runtime.mcp.network import CheckedNetwork, Resolve, resolve_name
 from llama_conversations_providers.tool_runtime.mcp.peer import Peer
 from llama_conversations_providers.tool_runtime.mcp.policy import AddressPolicy
 from llama_conversations_providers.tool_runtime.mcp.quiet import install_filters

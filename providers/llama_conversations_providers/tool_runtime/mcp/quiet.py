@@ -6,7 +6,7 @@ What goes wrong is told by our own errors instead.
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -41,7 +41,7 @@ def install_filters() -> None:
         logging.getLogger(name).addFilter(_FILTER)
 
 
-async def quietly(work: Coroutine[object, object, T]) -> T:
-    """Await something, nothing of which is logged by these loggers; for a task of its own, all of which is quiet."""
+async def quietly(work: Callable[[], Awaitable[T]]) -> T:
+    """Do something, nothing of which is logged by these loggers; for a task of its own, all of which is quiet."""
     _quiet.set(True)
-    return await work
+    return await work()

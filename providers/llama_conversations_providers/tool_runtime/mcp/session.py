@@ -9,14 +9,19 @@ from typing import TypeVar
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, ListToolsResult, PaginatedRequestParams, Tool
-from mcp.types.jsonrpc import HEADER_MISMATCH, PARSE_ERROR
+from mcp.types.jsonrpc import CONNECTION_CLOSED, HEADER_MISMATCH, PARSE_ERROR
 from pydantic import ValidationError
 
 from llama_conversations.apis.tools import ToolDefinition, ToolResult, ToolSession
-from llama_conversations.errors import StackError
+from llama_conversations.errors import StackError, ToolServerForbidden
 from llama_conversations.wire.base import JsonValue
 from llama_conversations_providers.tool_runtime.mcp.connection import Connection, ConnectionLost
-from llama_conversations_providers.tool_runtime.mcp.faults import NOT_OF_THE_PROTOCOL, FaultBox, Refused
+from llama_conversations_providers.tool_runtime.mcp.faults import (
+    CUT_OFF,
+    NOT_OF_THE_PROTOCOL,
+    FaultBox,
+    Refused,
+)
 from llama_conversations_providers.tool_runtime.mcp.peer import Peer
 from llama_conversations_providers.tool_runtime.mcp.results import definition_of, result_of
 
@@ -113,7 +118,10 @@ class McpSession(ToolSession):
         except TimeoutError:
             raise self._conduct.peer.failed(f"no answer within {seconds:g} seconds") from None
         except SESSION_FAULTS as error:
-            raise told(error, self._conduct) from error
+            fault = told(error, self._conduct)
+            if isinstance(fault, ToolServerForbidden):  # a name that led elsewhere when the session was opened
+                fault = self._conduct.peer.failed(f"its address is not allowed: {fault.reason}")
+            raise fault from error
 
 
 class _Listing:
@@ -144,6 +152,14 @@ class _Listing:
 SESSION_FAULTS = (ConnectionLost, MCPError, ValidationError)
 """What asking the server for something can end in."""
 
+_CUT_OFF = {
+    "Connection closed",
+    "SSE stream ended without a response",
+    "SSE stream ended and reconnection attempts were exhausted",
+}
+_UNREADABLE = "Failed to parse"
+"""The client's own words, where a server's could stand; what it says otherwise is passed on as the server's."""
+
 
 def told(error: Exception, conduct: Conduct) -> StackError:
     """The error for one of ``SESSION_FAULTS``: a fault that the transport met, or the server's own words."""
@@ -155,8 +171,10 @@ def told(error: Exception, conduct: Conduct) -> StackError:
             fault = conduct.faults.take(error.message)
             if fault is not None:
                 return fault
-            if error.code == PARSE_ERROR:
-                return peer.failed(NOT_OF_THE_PROTOCOL, error.code)
-            return peer.failed(f"it answered with an error: {error.message}", error.code)
+            if error.code == CONNECTION_CLOSED and error.message in _CUT_OFF:
+                return peer.failed(CUT_OFF)
+            if error.code == PARSE_ERROR and error.message.startswith(_UNREADABLE):
+                return peer.failed(NOT_OF_THE_PROTOCOL)
+            return peer.complained(error.message, error.code)
         case _:
             return peer.failed(NOT_OF_THE_PROTOCOL)

@@ -7,6 +7,7 @@ the protocol. Here every such fault becomes a JSON-RPC error, so that it reaches
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from typing import cast
 
 import httpcore2
 import httpx2
@@ -127,7 +128,7 @@ class SessionTransport(httpx2.AsyncBaseTransport):
                 return status
             raise refusal(self._peer, status)
         asked = _json_object(request.content) if request.method == "POST" else {}
-        if "id" not in asked or "method" not in asked or status == 202:
+        if "id" not in asked or "method" not in asked:
             return status
         if is_error and message.get("id") is None:
             return _FAULT_STATUS  # so that the client takes it for the answer to this request
@@ -182,9 +183,7 @@ def _outgoing(request: httpx2.Request) -> httpcore2.Request:
 
 
 def _pieces(answer: httpcore2.Response) -> AsyncIterable[bytes]:
-    if not isinstance(answer.stream, AsyncIterable):
-        raise TypeError("an asynchronous pool gives asynchronous answers")
-    return answer.stream
+    return cast("AsyncIterable[bytes]", answer.stream)  # which those of an asynchronous pool are
 
 
 def _json_object(content: bytes) -> Mapping[str, object]:

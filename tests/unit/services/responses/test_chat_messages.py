@@ -54,6 +54,11 @@ def test_each_role_says_what_it_said_and_developers_speak_as_the_system() -> Non
     ]
 
 
+def test_a_message_may_be_a_string() -> None:
+    for role in ("user", "assistant"):
+        assert messages({"role": role, "content": "hi"}) == [{"role": role, "content": "hi"}]
+
+
 def test_nothing_said_is_nothing_sent_and_empty_instructions_are_instructions() -> None:
     assert messages() == []
     assert messages(instructions="") == [{"role": "system", "content": ""}]

@@ -32,6 +32,8 @@ def refusal(**fields: object) -> RequestError:
         ("prompt", {"prompt": {"id": "pmpt_1"}}),
         ("context_management", {"context_management": [{"type": "compaction"}]}),
         ("moderation", {"moderation": {"model": "m"}}),
+        ("reasoning.mode", {"reasoning": {"mode": "x"}}),
+        ("reasoning.context", {"reasoning": {"context": "all_turns"}}),
         ("stream_options.include_obfuscation", {"stream": True, "stream_options": {"include_obfuscation": True}}),
         ("tools[1]", {"tools": [LOOK, {"type": "web_search"}]}),
         ("tool_choice", {"tools": [LOOK], "tool_choice": MCP}),
@@ -59,6 +61,7 @@ def test_what_is_not_built_is_refused_by_name(param: str, fields: JsonObject) ->
     [
         {},
         {"background": False, "truncation": "disabled", "prompt": None, "moderation": None},
+        {"reasoning": {"context": "auto", "effort": "low", "summary": "auto"}},
         {"stream": True, "stream_options": {}},
         {"stream": True, "stream_options": {"include_obfuscation": False}},
         {"tools": [LOOK], "tool_choice": "required"},

@@ -371,7 +371,9 @@ async def test_a_turn_cancelled_while_the_model_speaks_fails_and_drops_the_model
     await check_nothing_left(desk, conversation_id)
 
 
-async def test_a_turn_cancelled_while_it_is_committed_is_kept_whole(desk: Desk) -> None:
+async def test_a_turn_cancelled_while_it_is_committed_is_kept_whole(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     conversation_id, gate = await desk.conversation(), asyncio.Event()
     desk.model.script = [gate.wait, *ANSWER]
     task = await begin(desk, conversation_id)
@@ -394,6 +396,7 @@ async def test_a_turn_cancelled_while_it_is_committed_is_kept_whole(desk: Desk) 
     statuses = [response["status"] for response in await desk.responses()]
     held_items = await desk.held(conversation_id)
     assert (statuses, len(held_items)) == (["completed"], 2)
+    assert not caplog.records
     assert await desk.unlocked(conversation_id)
 
 

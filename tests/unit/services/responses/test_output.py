@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.event_stream import JsonObject, check_stream
 from llama_conversations.errors import UpstreamGarbled
+from llama_conversations.services.items import prepare_item
 from llama_conversations.services.responses.chat_deltas import (
     Delta,
     Finished,
@@ -23,6 +24,7 @@ from llama_conversations.services.responses.chat_deltas import (
 from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.output import Output
 from llama_conversations.wire.events import Event
+from llama_conversations.wire.items import INPUT_ITEM
 from unit.services.responses.support import PROVIDER, ScriptedModel, call, chunk, end, shown, text, turn_of, types
 
 LOGPROB = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
@@ -98,6 +100,8 @@ def test_any_sequence_of_deltas_is_a_stream_that_keeps_the_rules_and_loses_nothi
     thoughts = "".join(part["text"] for part in parts if part["type"] in ("reasoning_text", "summary_text"))
     assert thoughts == "".join(str(d.get("reasoning") or d.get("reasoning_content") or "") for d in asked)
     arguments = [call["function"]["arguments"] for d in asked for call in d.get("tool_calls", ())]  # type: ignore[attr-defined]
+    for item in output:  # a client sends any of it back as it came: it is taken, and stored as it was
+        assert orjson.loads(prepare_item(INPUT_ITEM.validate_python(item), "").data) == item
     made = [item["arguments"] for item in output if item["type"] == "function_call"]
     if response["status"] == "completed":
         assert sorted("".join(made)) == sorted("".join(arguments))
@@ -203,6 +207,12 @@ def test_calls_that_a_server_gives_one_id_are_told_apart_by_ours() -> None:
     )
     assert [item["arguments"] for item in output] == ["{", "[]"]
     assert output[0]["call_id"] == "call_a" != output[1]["call_id"]
+
+
+def test_an_id_that_is_too_long_for_an_output_to_name_is_replaced_by_ours() -> None:
+    [item] = output_of(call(0, "call_" + "x" * 500, "look", "{"), call(0, "call_" + "x" * 500, "look", "}"), end())
+    assert len(item["call_id"]) <= 64
+    assert item["arguments"] == "{}"
 
 
 def test_a_call_that_never_gets_a_name_is_garbage() -> None:

@@ -233,3 +233,12 @@ def test_a_file_that_cannot_be_read_says_why(folder: RecordingFolder) -> None:
 def test_a_folder_that_is_not_there_holds_nothing(folder: RecordingFolder) -> None:
     assert list(folder.all()) == []
     assert not folder.path.exists()
+
+
+def test_the_documented_recording_is_one_as_it_would_be_written(folder: RecordingFolder) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "testing.md").read_text(encoding="utf-8")
+    [example] = [text.partition("```")[0] for text in page.split("```json\n")[1:]]
+    put(folder, example)
+    recording = folder.read(NAME)
+    assert recording is not None
+    assert written(recording) == example

@@ -33,13 +33,14 @@ class Upstream:
     def __init__(self) -> None:
         self.asked = 0
         self.failure: UpstreamError | None = None
-        self.gate = asyncio.Event()
+        self.begun, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
         self.left = False
 
     async def answer(self) -> bytes:
         self.asked += 1
         number = self.asked
+        self.begun.set()
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
@@ -87,6 +88,11 @@ def run(path: Path, upstream: Upstream, mode: RecordingMode) -> Run:
 
 def files(path: Path) -> list[str]:
     return sorted(file.name.partition("-")[0] for file in path.iterdir()) if path.exists() else []
+
+
+def only_file(path: Path) -> Path:
+    [file] = path.iterdir()
+    return file
 
 
 async def test_what_was_recorded_is_replayed_and_nothing_is_asked(tmp_path: Path, upstream: Upstream) -> None:
@@ -142,11 +148,10 @@ async def test_failures_are_raised_and_replayed(tmp_path: Path, upstream: Upstre
 async def test_a_stream_that_breaks_off_is_replayed_as_far_as_it_came(tmp_path: Path, upstream: Upstream) -> None:
     upstream.failure = UpstreamDisconnected("p", "Halfway.")
     for mode in ("record", "replay"):
-        came: list[bytes] = []
+        chunks = run(tmp_path, upstream, mode).recorder.stream("stream_op", ONE, upstream.stream)
+        assert await anext(chunks) == b'{"n":1,"chunk":1}'
         with pytest.raises(UpstreamDisconnected, match="Halfway"):
-            async for chunk in run(tmp_path, upstream, mode).recorder.stream("stream_op", ONE, upstream.stream):
-                came.append(chunk)
-        assert came == [b'{"n":1,"chunk":1}']
+            await anext(chunks)
     assert upstream.asked == 1
 
 
@@ -164,7 +169,7 @@ async def test_an_answer_that_is_cancelled_is_not_recorded(tmp_path: Path, upstr
     recording = run(tmp_path, upstream, "record")
     upstream.gate.clear()
     task = asyncio.create_task(recording.answer())
-    await asyncio.sleep(0)
+    await upstream.begun.wait()
     assert upstream.asked == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -180,7 +185,7 @@ async def test_equal_requests_at_the_same_time_are_kept_in_the_order_in_which_th
     recording = run(tmp_path, upstream, "record-if-missing")
     upstream.gate.clear()
     slow = asyncio.create_task(recording.answer())
-    await asyncio.sleep(0)
+    await upstream.begun.wait()
     upstream.gate.set()
     quick = asyncio.create_task(recording.answer())
     others = [asyncio.create_task(recording.stream()) for _ in range(20)]
@@ -195,14 +200,15 @@ async def test_equal_requests_at_the_same_time_are_kept_in_the_order_in_which_th
 async def test_streams_are_replayed_chunk_by_chunk(tmp_path: Path, upstream: Upstream) -> None:
     whole = await run(tmp_path, upstream, "record").stream()
     replay = run(tmp_path, upstream, "replay")
-    order: list[str] = []
+    order: list[tuple[str, bytes]] = []
 
     async def read(name: str) -> None:
-        async for _ in replay.recorder.stream("stream_op", ONE, upstream.stream):
-            order.append(name)
+        async with aclosing(replay.recorder.stream("stream_op", ONE, upstream.stream)) as chunks:
+            while chunk := await anext(chunks, None):
+                order.append((name, chunk))
 
     await asyncio.gather(read("a"), read("b"))
-    assert order == ["a", "b"] * len(whole)
+    assert order == [(name, chunk) for chunk in whole for name in ("a", "b")]
 
 
 async def test_record_if_missing_replays_what_was_there_and_records_the_rest(
@@ -219,17 +225,21 @@ async def test_record_if_missing_replays_what_was_there_and_records_the_rest(
 
 
 @pytest.mark.parametrize("kind", [UpstreamUnreachable, UpstreamDenied])
-async def test_record_if_missing_asks_again_what_failed_for_want_of_a_model_server_or_a_key(
+async def test_that_there_is_no_model_server_or_no_key_is_recorded_only_where_everything_is(
     tmp_path: Path, upstream: Upstream, kind: type[UpstreamError]
 ) -> None:
     upstream.failure = kind("p", "Not set up.")
+    mixed = run(tmp_path, upstream, "record-if-missing")
+    for ask in (mixed.answer, mixed.stream):
+        with pytest.raises(kind):
+            await ask()
+    assert files(tmp_path) == []
     with pytest.raises(kind):
-        await run(tmp_path, upstream, "record-if-missing").answer()
+        await run(tmp_path, upstream, "record").answer()
     upstream.failure = None
-    with pytest.raises(kind, match="Not set up"):
-        await run(tmp_path, upstream, "replay").answer()
-    good = await run(tmp_path, upstream, "record-if-missing").answer()
-    assert await run(tmp_path, upstream, "replay").answer() == good
+    for mode in ("replay", "record-if-missing"):
+        with pytest.raises(kind, match="Not set up"):
+            await run(tmp_path, upstream, mode).answer()
 
 
 async def test_a_missing_recording_is_an_error_that_shows_the_nearest(tmp_path: Path, upstream: Upstream) -> None:
@@ -243,7 +253,7 @@ async def test_a_missing_recording_is_an_error_that_shows_the_nearest(tmp_path: 
     assert '-    "one"' in error.difference
     assert '+    "other"' in error.difference
     assert "--- stream_op-" in error.message
-    with pytest.raises(RecordingMissing, match="'?--- stream_op-"):
+    with pytest.raises(RecordingMissing, match="--- stream_op-"):
         await replay.stream(OTHER)
     assert upstream.asked == 1
 
@@ -270,7 +280,7 @@ async def test_a_file_that_is_no_recording_is_an_error_that_names_it(
     tmp_path: Path, upstream: Upstream, mode: RecordingMode
 ) -> None:
     await run(tmp_path, upstream, "record").answer()
-    [file] = tmp_path.iterdir()
+    file = only_file(tmp_path)
     file.write_text("{}")
     with pytest.raises(RecordingUnreadable, match="format is required") as caught:
         await run(tmp_path, upstream, mode).answer()
@@ -280,7 +290,7 @@ async def test_a_file_that_is_no_recording_is_an_error_that_names_it(
 
 async def test_an_answer_that_a_person_has_changed_is_replayed_so(tmp_path: Path, upstream: Upstream) -> None:
     await run(tmp_path, upstream, "record").answer()
-    [file] = tmp_path.iterdir()
+    file = only_file(tmp_path)
     document = json.loads(file.read_text())
     document["answers"][0]["chunks"] = [{"n": "changed"}]
     file.write_text(json.dumps(document))
