@@ -38,7 +38,7 @@ OutputLimit = Literal["max_tokens", "max_completion_tokens"]
 class Inference(Protocol):
     """Models of one provider. Requests and answers are JSON as bytes: no object is made per token.
 
-    Inherit from it: what a provider does not say is answered here (it is asked in chat completions, and counts nothing).
+    Inherit from it: what a provider does not say is answered here. It is asked in chat completions, and counts nothing.
 
     Errors: every method raises the fitting kind of ``errors.UpstreamError`` for whatever the model server does.
     """
@@ -94,10 +94,10 @@ class Inference(Protocol):
         """
         ...
 
-    async def create_response(self, body: bytes) -> bytes:
+    async def create_response(self, body: bytes) -> bytes:  # noqa: ARG002  (for those who have it)
         """One response, of a model server with ``wire_api`` ``responses``; ``body`` is a request without ``stream``."""
-        raise NotImplementedError
+        raise LookupError("this provider is asked in chat completions")
 
-    def stream_response(self, body: bytes) -> AsyncGenerator[bytes, None]:
+    def stream_response(self, body: bytes) -> AsyncGenerator[bytes, None]:  # noqa: ARG002  (as above)
         """The events of a response, each the JSON of one event, without SSE framing; as ``stream_chat_completion``."""
-        raise NotImplementedError
+        raise LookupError("this provider is asked in chat completions")

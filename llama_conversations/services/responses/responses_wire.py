@@ -1,8 +1,8 @@
 """Asks models whose server speaks the Responses API itself: our state in front, ``store: false`` behind.
 
-Items go there whole and come back whole: what the upstream makes (encrypted reasoning, hosted tools' items, annotations)
-is shown and stored as it is, under the ids that it has there. Only calls of functions are ours to tell apart, since some of
-them are tools that this server runs.
+Items go there whole and come back whole: what the upstream makes (encrypted reasoning, hosted tools' items,
+annotations) is shown and stored as it is, under the ids that it has there. Only calls of functions are ours to tell
+apart, since some of them are tools that this server runs.
 """
 
 from __future__ import annotations
