@@ -12,7 +12,7 @@ from typing import Self, cast
 from pydantic_core import from_json
 
 from llama_conversations.apis.tools import ToolDefinition, ToolSession
-from llama_conversations.errors import ToolFailed, ToolServerForbidden
+from llama_conversations.errors import StackError, ToolFailed, ToolServerForbidden
 from llama_conversations.services.responses.output import Output, Place, client_function
 from llama_conversations.services.responses.output_items import (
     ApprovalRequestItem,
@@ -48,38 +48,30 @@ _CUSTOM_INPUT: JsonObject = {
 
 
 class _Session:
-    """A session with a tool server, entered and left in a task of its own, opened when it is first needed."""
+    """A session with a tool server, opened when it is first needed, and once: a server that failed is not asked again."""
 
-    def __init__(self, opening: AbstractAsyncContextManager[ToolSession], label: str) -> None:
-        self._opening, self._label = opening, label
-        self._task: asyncio.Task[None] | None = None
-        self._opened: asyncio.Future[ToolSession] | None = None
-        self._done = asyncio.Event()
+    def __init__(self, opening: AbstractAsyncContextManager[ToolSession]) -> None:
+        self._opening = opening
+        self._lock = asyncio.Lock()
+        self._session: ToolSession | None = None
+        self._failure: StackError | None = None
 
     async def get(self) -> ToolSession:
         """The open session. Errors: ``ToolFailed``, ``ToolServerForbidden``."""
-        if self._opened is None:
-            self._opened = asyncio.get_running_loop().create_future()
-            self._task = asyncio.create_task(self._hold(self._opened))
-        return await asyncio.shield(self._opened)
-
-    async def _hold(self, opened: asyncio.Future[ToolSession]) -> None:
-        try:
-            async with self._opening as session:
-                opened.set_result(session)
-                await self._done.wait()
-        except Exception as error:  # noqa: BLE001  (handed to whoever waits for the session)
-            if not opened.done():
-                opened.set_exception(error)
-        finally:
-            if not opened.done():
-                opened.set_exception(ToolFailed(self._label, "the connection was closed"))
-            opened.exception()
+        async with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if self._session is None:
+                try:
+                    self._session = await self._opening.__aenter__()
+                except StackError as error:
+                    self._failure = error
+                    raise
+            return self._session
 
     async def close(self) -> None:
-        self._done.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        if self._session is not None:
+            await self._opening.__aexit__(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +107,7 @@ class Toolbox:
         self._own = [tool for tool in tools if not isinstance(tool, McpServerTool)]
         self._servers = [tool for tool in tools if isinstance(tool, McpServerTool)]
         self._sessions = {
-            tool.server_label: _Session(servers.session(tool), tool.server_label) for tool in self._servers
+            tool.server_label: _Session(servers.session(tool)) for tool in self._servers
         }
         self._mcp: dict[str, _McpTool] = {}
 

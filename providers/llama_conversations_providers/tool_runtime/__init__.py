@@ -17,6 +17,6 @@ def specs() -> list[ProviderSpec]:
             config_class=McpConfig,
             factory="llama_conversations_providers.tool_runtime.mcp.provider:create",
             description="Tools of MCP servers, over streamable HTTP",
-            pip_packages=("mcp>=2",),
+            pip_packages=("mcp>=2.3",),
         )
     ]

@@ -109,3 +109,20 @@ def test_another_web_page_is_not_let_in(open_http):
 def test_a_preflight_carries_a_request_id_too(open_http):
     for origin in (PAGE, "https://elsewhere.example"):
         assert open_http.options("/conversations", headers=ASKING | {"origin": origin}).headers["x-request-id"]
+
+
+def test_a_web_page_cannot_write_by_a_request_that_browsers_do_not_ask_about(http, open_http):
+    newest = ok(http.get("/conversations"))
+    for content_type in ("text/plain", "application/x-www-form-urlencoded"):
+        headers = {"origin": PAGE, "content-type": content_type}
+        refused(http.post("/conversations", content=b"{}", headers=headers), 403)
+        ok(open_http.post("/conversations", content=b"{}", headers=headers))
+        there = headers | {"origin": "https://elsewhere.example"}
+        refused(open_http.post("/conversations", content=b"{}", headers=there), 403)
+    assert ok(http.get("/conversations")) == newest
+
+
+def test_a_local_server_does_not_answer_to_a_name_that_anybody_could_point_at_it(http):
+    for method, path in (("GET", "/conversations"), ("POST", "/conversations"), ("OPTIONS", "/conversations")):
+        refused(http.request(method, path, headers={"host": "attacker.example:8321"}), 403)
+    ok(http.get("/conversations", headers={"host": "localhost"}))

@@ -12,6 +12,7 @@ from harness.connection import Connection
 from harness.conversations import create, items_of, user
 
 CONVERSATIONS = "/v1/conversations"
+SHOW_IMAGES = "message.input_image.image_url"
 UNKNOWN = "conv_" + "0" * 48
 
 
@@ -238,6 +239,13 @@ def test_any_character_may_stand_in_a_text(http, text):
     assert ok(http.get(f"/conversations/{conversation}"))["metadata"] == {"k": text}
 
 
+@pytest.mark.parametrize("limit", ["%205", "5%20", "%2B5", "5.0", "1_0", "5e0", "%D9%A5", "", "five"])
+def test_only_digits_are_a_limit(connection, http, limit):
+    conversation = create(http)
+    for path in (CONVERSATIONS, f"{CONVERSATIONS}/{conversation}/items"):
+        assert_error(connection.send("GET", f"{path}?limit={limit}"), 400, "invalid_type", "limit")
+
+
 def test_a_multipart_form_is_refused(connection):
     headers = {"content-type": "multipart/form-data; boundary=x"}
     answer = connection.send("POST", CONVERSATIONS, b"--x--", headers)
@@ -356,7 +364,41 @@ def test_a_body_of_33_megabytes_is_refused_by_default(connection):
     assert_error(connection.send("POST", CONVERSATIONS, body), 413, "request_too_large")
 
 
+TINY = {"arrays": b"[]", "objects": b"{}", "numbers": b"1", "texts": b'""', "pairs": b'{"a":1}'}
+
+
+@pytest.mark.parametrize("member", TINY.values(), ids=TINY)
+def test_a_body_of_millions_of_tiny_values_is_refused(connection, member):
+    count = 31 * 1024 * 1024 // (len(member) + 1)
+    body = b'{"items":[' + b",".join([member] * count) + b"]}"
+    message = assert_error(connection.send("POST", CONVERSATIONS, body), 400, "invalid_json")
+    assert "more than 1,000,000 values" in message
+
+
+def test_a_large_image_and_a_large_text_full_of_commas_are_taken(connection, http):
+    image = "data:image/png;base64," + "iVBORw0K" * 2_500_000
+    text = '1,2\t"3"\n' * 1_250_000
+    parts = [{"type": "input_image", "image_url": image}, {"type": "input_text", "text": 'What,\n"is" this?'}]
+    for content, key, value in ((parts, "image_url", image), (text, "text", text)):
+        path = f"{CONVERSATIONS}/{create(http)}/items?include[]={SHOW_IMAGES}"
+        answer = connection.send("POST", path, json.dumps({"items": [user(content)]}).encode())
+        assert answer.status == 200, answer.body[:1000]
+        assert json.loads(answer.body)["data"][0]["content"][0][key] == value
+
+
 # ------------------------------------------------------------------------------------------------------ below HTTP
+
+
+def test_a_head_of_a_million_fields_is_refused(server):
+    with Connection(server.root_url) as connection:
+        answer = connection.send_raw(b"GET /v1/health HTTP/1.1\r\nhost: localhost\r\n" + b"a:b\r\n" * 1_000_000)
+        assert_error(answer, 431, None)
+
+
+def test_a_body_is_read_also_of_a_client_that_offers_http_2(connection, http):
+    headers = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAA"}
+    answer = connection.send("POST", CONVERSATIONS, b'{"metadata":{"a":"b"}}', headers)
+    assert json.loads(answer.body)["metadata"] == {"a": "b"}
 
 
 @pytest.mark.parametrize(

@@ -59,11 +59,19 @@ def test_a_turn_that_takes_many_leases_time_keeps_its_conversation(
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("swept", [False, True], ids=["lost to a turn", "lost to a sweep"])
 def test_a_turn_of_a_server_that_stood_still_for_longer_than_a_lease_stores_nothing(
-    new_server: Any, model: ScriptedModel, tag: str, pool: ThreadPoolExecutor, tmp_path: Any, streamed: bool
+    new_server: Any,
+    model: ScriptedModel,
+    tag: str,
+    pool: ThreadPoolExecutor,
+    tmp_path: Any,
+    streamed: bool,
+    swept: bool,
 ) -> None:
-    frozen: StackServer = new_server(tmp_path / "shared", **BUSY).start()
-    other: StackServer = new_server(tmp_path / "shared", **BUSY).start()
+    settings = {"turns": {"lease_seconds": LEASE, "sweep_seconds": 0.1 if swept else 60}}
+    frozen: StackServer = new_server(tmp_path / "shared", **settings).start()
+    other: StackServer = new_server(tmp_path / "shared", **settings).start()
     with frozen.http() as http, other.http() as others:
         conversation_id = create(http, [user("Before")])
         running = pool.submit(post, http, "slow", f"gate={tag}", conversation=conversation_id, stream=streamed)
@@ -80,8 +88,10 @@ def test_a_turn_of_a_server_that_stood_still_for_longer_than_a_lease_stores_noth
         else:
             refused(answer, 500, "server_error", None, "server_error")
         assert texts_of(items_of(others, conversation_id)) == ["Before", "Next", "seen=2 last=Next"]
-        while (response := ok(others.get("/responses", params={"model": "slow"}))["data"][0])["status"] != "failed":
-            assert response["status"] == "in_progress"  # until the lease that it had itself runs out
+        while (status := ok(others.get("/responses", params={"model": "slow"}))["data"][0]["status"]) != "failed":
+            assert status == "in_progress"
+            if not swept:
+                break
         assert next_turn(http, conversation_id) == "seen=4 last=Next"
 
 

@@ -589,7 +589,7 @@ def few_values(monkeypatch):
 
 
 MANY_VALUES = {
-    "empty arrays": (b"[%s]", b"[]", 50),  # one of these is the array around them, and each has a comma
+    "empty arrays": (b"[%s]", b"[]", 50),  # an empty one counts as if it had a member
     "empty objects": (b"[%s]", b"{}", 50),
     "numbers": (b"[%s]", b"1", 100),
     "texts": (b"[%s]", b'""', 100),
@@ -607,7 +607,8 @@ MANY_VALUES = {
 def test_more_values_than_one_may_send_are_refused_before_they_are_parsed(few_values, around, member, count):
     allowed = around % b",".join([member] * count)
     assert parse_json(allowed)
-    for refused_body in (around % b",".join([member] * (count + 1)), b",".join([member] * (FEW + 1)) + b'"'):
+    beyond = around % b",".join([member] * (count + 1))
+    for refused_body in (beyond, beyond.rstrip()[:-1]):
         with pytest.raises(InvalidParameter, match=r"it has more than 100 values\.$") as caught:
             parse_json(refused_body)
         assert (caught.value.code, caught.value.param) == ("invalid_json", None)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from importlib.metadata import version
 from typing import TypeVar
 
 import httpx2
@@ -19,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, Implementation
 
 from llama_conversations.log import get_logger
+from llama_conversations_providers.tool_runtime.mcp.headers import PRODUCT, VERSION
 from llama_conversations_providers.tool_runtime.mcp.quiet import quietly
 
 log = get_logger(__name__)
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 FAREWELL_SECONDS = 2.0
 """How long a closing connection may take to cancel its calls and to tell the server that the session is over."""
+
+_OURSELVES = Implementation(name=PRODUCT, version=VERSION)
 
 
 class ConnectionLost(Exception):
@@ -121,7 +123,7 @@ class Connection:
                 incoming,
                 outgoing,
             ),
-            UncheckedSession(incoming, outgoing, client_info=client_info()) as session,
+            UncheckedSession(incoming, outgoing, client_info=_OURSELVES) as session,
         ):
             try:
                 await self._shake_hands(session)
@@ -152,11 +154,6 @@ class Connection:
         self._calls.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has it; whoever was cancelled does not want it
-
-
-def client_info() -> Implementation:
-    """What we are called in the protocol."""
-    return Implementation(name="llama-conversations", version=version("llama-conversations"))
 
 
 def _kinds(error: BaseException) -> list[str]:

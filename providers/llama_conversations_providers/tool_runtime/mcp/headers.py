@@ -8,6 +8,9 @@ from importlib.metadata import version
 
 from llama_conversations.errors import ToolFailed
 
+PRODUCT = "llama-conversations"
+VERSION = version(PRODUCT)
+
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 _NOT_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5
 
@@ -37,7 +40,7 @@ def request_headers(label: str, given: Mapping[str, str], authorization: str | N
     Errors: ``errors.ToolFailed`` for a header that cannot be sent; never with its value.
     """
     headers = {
-        "user-agent": f"llama-conversations/{version('llama-conversations')}",
+        "user-agent": f"{PRODUCT}/{VERSION}",
         "accept-encoding": "identity",  # so that the size of an answer is what it says
     }
     for name, value in given.items():

@@ -31,7 +31,7 @@ def test_the_factory_refuses_another_kinds_settings() -> None:
 
 def test_it_says_what_it_needs_and_imports_it_only_when_it_is_used() -> None:
     assert SPEC.provider_type == "inline::mcp"
-    assert SPEC.pip_packages == ("mcp>=2",)
+    assert SPEC.pip_packages == ("mcp>=2.3",)
     code = (
         "import sys, llama_conversations_providers as p; p.provider_specs(); "
         "print({'mcp', 'httpx2', 'httpcore2', 'anyio', 'ssl'} & sys.modules.keys())"
