@@ -106,9 +106,7 @@ class Toolbox:
         }
         self._own = [tool for tool in tools if not isinstance(tool, McpServerTool)]
         self._servers = [tool for tool in tools if isinstance(tool, McpServerTool)]
-        self._sessions = {
-            tool.server_label: _Session(servers.session(tool)) for tool in self._servers
-        }
+        self._sessions = {tool.server_label: _Session(servers.session(tool)) for tool in self._servers}
         self._mcp: dict[str, _McpTool] = {}
 
     async def __aenter__(self) -> Self:
