@@ -17,6 +17,8 @@
     │   ├── DuplicateItem
     │   ├── NotInBackground              only background responses can be cancelled
     │   ├── ConversationLocked           another turn is running on the conversation
+    │   ├── IdempotencyKeyReused         an idempotency key is used again for another request
+    │   ├── AnswerNotKept                what a request was answered is too long to be told again
     │   ├── RequestTooLarge, HeadTooLarge
     │   ├── NotHTTP
     │   ├── OriginForbidden, HostForbidden
@@ -36,7 +38,10 @@
     │   └── RecordingUnreadable          a recording's file is not one
     ├── ToolFailed                       a tool server could not be reached, or does not keep to its protocol
     ├── TurnLost                         a turn's lease ran out before it could be committed
-    ├── Overloaded, QueueFull, ShuttingDown         try again later
+    ├── IdempotencyKeyLost               a key's lease ran out before its request had an effect
+    ├── Overloaded                       try again later
+    │   └── QueueFull
+    ├── ShuttingDown                     try again later
     ├── ConfigError                      run.yaml, or what it names, is wrong
     │   └── EnvVarError
     └── StorageError
@@ -215,6 +220,28 @@ class NotInBackground(RequestError):
         self.response_id = response_id
 
 
+class IdempotencyKeyReused(RequestError):
+    """An idempotency key belongs to another request: of another method, path, query or body."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The idempotency key '{key}' was used for another request before. To repeat a request, send the same "
+            "body to the same URL; for another one, use a new key."
+        )
+        self.key = key
+
+
+class AnswerNotKept(RequestError):
+    """A request with an idempotency key was carried out, and its answer is too long to be kept and told again."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The request with the idempotency key '{key}' was carried out before. Its answer was too long to be kept "
+            "and cannot be repeated: retrieve what it made instead."
+        )
+        self.key = key
+
+
 class RequestTooLarge(RequestError):
     """The body is larger than the server takes."""
 
@@ -266,6 +293,36 @@ class StreamStalled(RequestError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"Nothing of the stream was read for {seconds:g} seconds: the rest of it was dropped.")
+        self.seconds = seconds
+
+
+class TooManyMessages(RequestError):
+    """So many messages of a connection wait for their turn that no further one is taken."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many messages of this connection wait for their turn. Wait until a response has ended.")
+
+
+class TooManyLanes(RequestError):
+    """A connection has used so many distinct stream ids that no further one is taken."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This WebSocket connection has reached its maximum number of distinct stream IDs ({limit}). "
+            "Reuse an existing stream_id or open a new WebSocket connection."
+        )
+        self.limit = limit
+
+
+class ConnectionExpired(RequestError):
+    """A connection has lasted as long as one may."""
+
+    def __init__(self, seconds: float) -> None:
+        lasted = f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
+        super().__init__(
+            f"Responses websocket connection limit reached ({lasted}). "
+            "Create a new websocket connection to continue."
+        )
         self.seconds = seconds
 
 
@@ -384,6 +441,16 @@ class TurnLost(StackError):
     def __init__(self, response_id: str) -> None:
         super().__init__(f"The turn of response '{response_id}' was lost: its lease ran out before it could be stored.")
         self.response_id = response_id
+
+
+class IdempotencyKeyLost(StackError):
+    """An idempotency key's lease ran out, and somebody else took it, before its request had its effect: it has none."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The request with the idempotency key '{key}' was taken over by another process. Please retry."
+        )
+        self.key = key
 
 
 class Overloaded(StackError):

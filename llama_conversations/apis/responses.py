@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Protocol
 
+from llama_conversations.apis.channels import Channel
 from llama_conversations.apis.conversations import Order
-from llama_conversations.apis.webmethod import webmethod
+from llama_conversations.apis.webmethod import webmethod, websocket
 from llama_conversations.wire.answers import EventStream, Json
 from llama_conversations.wire.base import Limit
 from llama_conversations.wire.conversations import ItemList
@@ -30,6 +31,12 @@ class Responses(Protocol):
     @abstractmethod
     async def create_response(self, request: CreateResponse) -> Json[Response] | EventStream:
         """Take a turn: the model is given the history and the input; streamed if ``"stream": true``."""
+        ...
+
+    @websocket(route="/responses")
+    @abstractmethod
+    def connect(self) -> Channel:
+        """Take turns over a connection, which can also continue what is not stored."""
         ...
 
     @webmethod(route="/responses", method="GET")

@@ -23,7 +23,14 @@ __all__ = ["CorsApp", "LocalNames", "Origins"]
 
 JSON = b"application/json"
 
-_EXPOSED_HEADERS = ("x-request-id", "openai-processing-ms", "retry-after", "retry-after-ms", "x-should-retry")
+_EXPOSED_HEADERS = (
+    "x-request-id",
+    "openai-processing-ms",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "idempotent-replayed",
+)
 
 
 class CorsApp(CORSMiddleware):

@@ -10,11 +10,14 @@ from typing import Self, TypeVar, cast
 
 from typing_extensions import TypeForm
 
+from llama_conversations.apis.conversations import Conversations
 from llama_conversations.apis.inference import Inference
+from llama_conversations.apis.prompts import Prompts
 from llama_conversations.apis.tools import ToolRuntime
 from llama_conversations.config.loader import LoadedConfig
 from llama_conversations.config.masking import mask_secrets
 from llama_conversations.log import get_logger
+from llama_conversations.services.idempotency import IdempotencyKeys
 from llama_conversations.services.providers import ProviderEntry
 from llama_conversations.stack.closing import ClosingStack
 from llama_conversations.stack.factories import make_provider
@@ -55,6 +58,7 @@ class Stack:
         self._providers: list[ProviderEntry] = []
         self._storage: Storage | None = None
         self._services: Services | None = None
+        self._keys: dict[type, IdempotencyKeys] = {}
 
     @classmethod
     def from_config(cls, source: ConfigSource, environ: Mapping[str, str] | None = None) -> Self:
@@ -109,6 +113,12 @@ class Stack:
         implementations = self._opened_services().by_name()
         return [(protocol, implementations[name]) for name, protocol in SERVICE_APIS.items()]
 
+    def idempotency_keys(self) -> Mapping[type, IdempotencyKeys]:
+        """By protocol, the idempotency keys of its requests: they lie where the requests have their effect."""
+        if not self._keys:
+            raise LookupError("The stack is not open.")
+        return {protocol: self._keys.get(protocol, self._keys[Conversations]) for protocol in SERVICE_APIS.values()}
+
     @property
     def location(self) -> str:
         """Where the state lies, for people."""
@@ -135,6 +145,7 @@ class Stack:
         storing = open_storage(config.storage, config.turns.lease_seconds)
         self._storage = await storing.__aenter__()
         self._opened.push("storage", lambda: _leave(storing))
+        await self._open_keys(self._storage)
         types = sorted({provider.spec.provider_type for provider in self._resolved if provider.api == INFERENCE})
         services = self._services = build_services(
             config, self._storage, self._inference, self._tool_runtimes, self._providers, types
@@ -146,6 +157,14 @@ class Stack:
         self._opened.push("models", services.models.shutdown)
         await services.responses.initialize()
         self._opened.push("responses", services.responses.shutdown)
+
+    async def _open_keys(self, storage: Storage) -> None:
+        self._keys[Conversations] = IdempotencyKeys(storage.keys)
+        if storage.prompt_keys is not storage.keys:
+            self._keys[Prompts] = IdempotencyKeys(storage.prompt_keys)
+        for protocol, keys in self._keys.items():
+            await keys.initialize()
+            self._opened.push(f"idempotency keys of {protocol.__name__}", keys.shutdown)
 
     async def _open_provider(self, resolved: ResolvedProvider, available: Mapping[str, object]) -> Provider:
         dependencies = {api: available[api] for api in resolved.spec.api_dependencies}

@@ -21,6 +21,7 @@ from llama_conversations.errors import (
     ResponseNotFound,
 )
 from llama_conversations.storage.database import Database
+from llama_conversations.storage.effects import with_response
 from llama_conversations.storage.expressions import in_json_array, now_ms
 from llama_conversations.storage.records import TERMINAL, EventRecord, Job, ResponseRecord
 from llama_conversations.storage.scopes import owned_by, scope_parameters
@@ -112,7 +113,7 @@ class SqlJobStore:
 
     async def enqueue(self, job: Job, events: Sequence[EventRecord], limit: int) -> None:
         """Store a queued response."""
-        await self._database.write(_enqueue(job, events, limit))
+        await self._database.write(with_response(_enqueue(job, events, limit), job.response.id))
 
     async def take(self, begun: Callable[[str], str]) -> Job | None:
         """Take up the job that has waited longest."""

@@ -24,6 +24,7 @@ from llama_conversations.errors import (
 )
 from llama_conversations.ids import RESPONSE_PREFIX, partition_in
 from llama_conversations.storage.database import Database
+from llama_conversations.storage.effects import with_response, with_result, without_response
 from llama_conversations.storage.expressions import in_json_array, now_ms
 from llama_conversations.storage.records import (
     Page,
@@ -31,6 +32,7 @@ from llama_conversations.storage.records import (
     ResponseRecord,
     TurnClaim,
     TurnCommit,
+    join_response,
 )
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.sql_conversations import check_distinct, insert_items
@@ -79,9 +81,14 @@ _END_LEASE = Statement(
 )
 FREE_CONVERSATION = Statement(
     update(conversations)
-    .where(conversations.c.id == bindparam("conversation_id"), conversations.c.lease_holder == bindparam("holder"))
+    .where(
+        conversations.c.id == bindparam("conversation_id"),
+        conversations.c.lease_holder == bindparam("holder"),
+        conversations.c.lease_node.is_(None),
+    )
     .values(lease_holder=null(), **_NO_LEASE)
 )
+"""Frees what a response in the background holds; a turn of a living process gives back its conversation itself."""
 _INSERT = Statement(
     insert(responses).values(
         {
@@ -195,16 +202,20 @@ class SqlResponseStore:
 
     async def claim(self, scope: AccessScope, claim: TurnClaim) -> int | None:
         """Begin a turn."""
-        return await self._database.write(_claim(scope, claim, self._lease))
+        unit = _claim(scope, claim, self._lease)
+        return await self._database.write(unit if claim.response is None else with_response(unit, claim.response_id))
 
     async def commit(self, scope: AccessScope, commit: TurnCommit) -> None:
         """End a turn."""
         check_distinct(commit.items)
-        await self._database.write(_commit(scope, commit, self._database.node))
+        unit = _commit(scope, commit, self._database.node)
+        if commit.status in ("completed", "incomplete"):
+            unit = with_result(unit, lambda: join_response(commit.head, commit.output))
+        await self._database.write(unit)
 
     async def unclaim(self, scope: AccessScope, response_id: str, conversation_id: str | None) -> None:
         """Undo a claim."""
-        await self._database.write(_unclaim(scope, response_id, conversation_id))
+        await self._database.write(without_response(_unclaim(scope, response_id, conversation_id)))
 
     async def renew_leases(self, response_ids: Collection[str]) -> None:
         """Renew leases of this node."""

@@ -17,6 +17,9 @@ from llama_conversations.storage.records import (
     EventRecord,
     ItemRecord,
     Job,
+    KeptAnswer,
+    KeyClaim,
+    KeyHold,
     Page,
     PageQuery,
     PromptRecord,
@@ -258,6 +261,45 @@ class RegistryStore(Protocol):
     @abstractmethod
     async def replace(self, kind: str, provider_id: str, resources: Sequence[ResourceRecord]) -> None:
         """Replace all resources of a kind that a provider has."""
+        ...
+
+
+class IdempotencyStore(Protocol):
+    """Keys by which requests have one effect; other stores mark them in the transactions that have the effects."""
+
+    @property
+    @abstractmethod
+    def lease_seconds(self) -> float:
+        """How long a key is held unless that is renewed."""
+        ...
+
+    @abstractmethod
+    async def claim(self, hold: KeyHold, fingerprint: str) -> KeyClaim:
+        """Hold a key that is new, released, or left by a process that died before anything had happened.
+
+        Answers with ``hold`` where that is so. Errors: ``IdempotencyKeyReused`` when the key belongs to a request with
+        another fingerprint.
+        """
+        ...
+
+    @abstractmethod
+    async def keep(self, hold: KeyHold, answer: KeptAnswer) -> None:
+        """The request has ended: keep its answer for those who ask again."""
+        ...
+
+    @abstractmethod
+    async def release(self, hold: KeyHold) -> None:
+        """The request has ended, and whoever asks again is to try again, unless it has had its effect."""
+        ...
+
+    @abstractmethod
+    async def renew_leases(self, holders: Collection[str]) -> None:
+        """Renew the leases of these holders."""
+        ...
+
+    @abstractmethod
+    async def purge(self) -> int:
+        """Forget some of the keys that are too old; how many."""
         ...
 
 

@@ -132,6 +132,34 @@ prompt_versions = Table(
     PrimaryKeyConstraint("prompt_id", "version"),
 )
 
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("lease_holder", Text),
+    Column("lease_node", Text),
+    Column("lease_expires_at", BigInteger),
+    Column("response_id", Text),
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("body", Text),
+    Column("streamed", Integer, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("tenant", "owner", "key"),
+    Index("idempotency_keys_by_age", "created_at"),
+    Index(
+        "idempotency_keys_leased",
+        "lease_node",
+        sqlite_where=text("lease_node IS NOT NULL"),
+        postgresql_where=text("lease_node IS NOT NULL"),
+    ),
+)
+"""A request runs while its key has a lease. ``status`` is set by the transaction that has the request's effect, with
+the JSON that came of it as ``body`` until the answer itself is kept; ``response_id`` is set when a turn begins."""
+
 resources = Table(
     "resources",
     metadata,

@@ -357,14 +357,21 @@ class EventWriter:
 
     def frame(self, event: Event) -> bytes:
         """The event as ``event:`` and ``data:`` lines with the blank line behind them."""
+        return b"event: %b\ndata: %b\n\n" % (event.type.encode(), self.data(event))
+
+    def data(self, event: Event) -> bytes:
+        """The event as JSON, with the next number."""
         number, self.next_number = self.next_number, self.next_number + 1
         if isinstance(event, ResponseEvent):
             data = b'{"type":"%b","response":%b' % (event.type.encode(), event.body)
         elif isinstance(event, Forwarded):
             data = orjson.dumps({key: value for key, value in event.payload.items() if key != "sequence_number"})[:-1]
+            data += self._obfuscation(event.payload.get("delta"))
         else:
-            data = orjson.dumps(event)[:-1]
-            delta = getattr(event, "delta", None) if self.padding is not None else None
-            if self.padding is not None and isinstance(delta, str):
-                data = b'%b,"obfuscation":"%b"' % (data, self.padding(len(delta)).encode())
-        return b'event: %b\ndata: %b,"sequence_number":%d}\n\n' % (event.type.encode(), data, number)
+            data = orjson.dumps(event)[:-1] + self._obfuscation(getattr(event, "delta", None))
+        return b'%b,"sequence_number":%d}' % (data, number)
+
+    def _obfuscation(self, delta: object) -> bytes:
+        if self.padding is None or not isinstance(delta, str):
+            return b""
+        return b',"obfuscation":"%b"' % self.padding(len(delta)).encode()

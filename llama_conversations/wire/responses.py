@@ -235,7 +235,7 @@ class ResponseHead(WireModel):
     previous_response_id: str | None
     conversation: ConversationRef | None = None
     reasoning: ReasoningShown
-    prompt: dict[str, JsonValue] | None
+    prompt: dict[str, JsonValue] | None = None
     safety_identifier: str | None
     prompt_cache_key: str | None
     service_tier: str

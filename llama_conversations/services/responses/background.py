@@ -18,6 +18,7 @@ from llama_conversations.services.responses.snapshot import (
     response_body,
     response_head,
 )
+from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import EventRecord, Job, TurnCommit
 from llama_conversations.wire.events import EventWriter, ResponseEvent
@@ -75,7 +76,7 @@ class BackgroundJobs:
         head = response_head(turn, QUEUED)
         body = response_body(head, QUEUED)
         streamed = bool(turn.request.stream)
-        request = turn.request.model_dump_json(exclude_unset=True, by_alias=True)
+        request = self._around.sealer.seal_request(turn.request)
         job = Job(turn.scope, new_response(turn, QUEUED), request, streamed)
         await self._around.jobs.enqueue(job, _first_events(body) if streamed else (), self._max_waiting)
         self._news.set()
@@ -92,8 +93,9 @@ class BackgroundJobs:
         while True:
             self._news.clear()
             try:
-                while len(self._running) < self._max_running and (job := await self._take()) is not None:
-                    await self._begin(job)
+                # What is taken up is begun, even if the service stops meanwhile: nobody else would run it.
+                while len(self._running) < self._max_running and await uninterrupted(self._take_one()):
+                    pass
             except Exception:
                 logger.exception("taking up background responses failed")
             try:
@@ -102,8 +104,13 @@ class BackgroundJobs:
             except TimeoutError:
                 pass
 
-    async def _take(self) -> Job | None:
-        return await self._around.jobs.take(lambda head: head_with_status(head, "in_progress"))
+    async def _take_one(self) -> bool:
+        """Take up a job, if one waits."""
+        job = await self._around.jobs.take(lambda head: head_with_status(head, "in_progress"))
+        if job is None:
+            return False
+        await self._begin(job)
+        return True
 
     async def _begin(self, job: Job) -> None:
         response_id = job.response.id

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from typing import TypeAlias
 
 import orjson
@@ -16,6 +17,9 @@ from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.responses.chat_parts import Answer, Call, Speech, Utterance, utterances
 from llama_conversations.wire.events import JsonObject
 from llama_conversations.wire.items import Compaction, Item, Message
+
+MAX_CALL_ID = 40
+"""Characters of a tool call's id that OpenAI's chat completions take (observed live: "string too long")."""
 
 Unseal: TypeAlias = Callable[[str], str | None]
 """From ``encrypted_content`` to the text that this server sealed; ``None`` for what it did not."""
@@ -105,7 +109,7 @@ class _Conversion:
             if not answers:
                 raise _unpaired(f"No tool output found for function call {call.call_id}.")
             answer = answers.popleft()
-            yield {"role": "tool", "tool_call_id": call.call_id, "content": answer.text}
+            yield {"role": "tool", "tool_call_id": _told_id(call.call_id), "content": answer.text}
             images.extend(answer.images)
         if images:
             yield {"role": "user", "content": [*images]}
@@ -121,7 +125,16 @@ def _answers_by_call(spoken: Sequence[Utterance]) -> defaultdict[str, deque[Answ
 
 
 def _tool_call(call: Call) -> JsonObject:
-    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return {
+        "id": _told_id(call.call_id),
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
+
+
+def _told_id(call_id: str) -> str:
+    """A call's id as model servers take it: ids of items that are told as calls are longer."""
+    return call_id if len(call_id) <= MAX_CALL_ID else f"call_{sha256(call_id.encode()).hexdigest()[:24]}"
 
 
 def _unpaired(message: str) -> InvalidParameter:

@@ -7,6 +7,7 @@ left out; docs/compatibility.md has the list.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,9 @@ Utterance: TypeAlias = Speech | Call | Answer
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 """Model servers other than OpenAI's know no developer role; OpenAI's takes system for it (Chat Completions, roles)."""
 
+MAX_NAME = 64
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
+
 SUMMARY = "Summary of the conversation so far:\n\n"
 REFUSED = "The user did not allow this call."
 
@@ -103,7 +107,7 @@ def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> It
                 yield Speech("system", SUMMARY + summary)
         elif isinstance(item, McpApprovalRequest):
             if item.id in refused:
-                yield Call(item.id, item.name, item.arguments)
+                yield Call(item.id, function_name(item.name), item.arguments)
                 yield Answer(item.id, refused[item.id])
         else:
             told = _TOLD.get(type(item))
@@ -205,6 +209,11 @@ class _ReadFiles:
 _READ_FILES = _ReadFiles(32)
 
 
+def function_name(name: str) -> str:
+    """A tool's name as chat completions let functions be called; MCP allows more (``files.read``)."""
+    return _NOT_IN_NAMES.sub("_", name)[:MAX_NAME] or "_"
+
+
 def _json(value: object) -> str:
     return to_json(value, exclude_none=True).decode()
 
@@ -226,7 +235,7 @@ def _output(item: FunctionCallOutput | CustomToolCallOutput) -> Iterator[Utteran
 def _mcp_call(item: McpCall) -> Iterator[Utterance]:
     if item.output is None and item.error is None:
         return
-    yield Call(item.id, item.name, item.arguments)
+    yield Call(item.id, function_name(item.name), item.arguments)
     yield Answer(item.id, item.output if item.error is None else f"Error: {_json(item.error)}")  # type: ignore[arg-type]
 
 

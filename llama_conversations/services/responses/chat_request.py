@@ -84,7 +84,7 @@ def _text(request: CreateResponse) -> JsonObject:
 
 def _tools(request: CreateResponse, toolbox: Toolbox) -> JsonObject:
     """Tools and their choice; of allowed tools only those are offered that are allowed."""
-    tools, choice = toolbox.definitions(), request.tool_choice
+    tools, choice = toolbox.definitions(), toolbox.choice_now(request.tool_choice)
     if isinstance(choice, AllowedTools):
         allowed = toolbox.names_of(choice)
         tools = [tool for tool in tools if _name(tool) in allowed]

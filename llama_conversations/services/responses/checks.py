@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llama_conversations.apis.inference import WireApi
 from llama_conversations.errors import InvalidParameter, MutuallyExclusiveParameters, UnsupportedParameter
 from llama_conversations.ids import CONVERSATION_PREFIX
 from llama_conversations.services.tools import ToolServers
@@ -17,9 +18,14 @@ from llama_conversations.wire.tools import (
     GrammarFormat,
     McpChoice,
     McpServerTool,
+    OtherChoice,
+    OtherTool,
     ToolChoiceObject,
     ToolMode,
 )
+
+_NAMED = ("function", "custom", "mcp")
+"""Kinds of tools that a choice gives the name of."""
 
 
 def check_request(request: CreateResponse, servers: ToolServers) -> None:
@@ -59,6 +65,29 @@ def _unsupported(request: CreateResponse) -> Iterator[str]:
         yield "reasoning.context"
 
 
+def check_wire(request: CreateResponse, wire_api: WireApi) -> None:
+    """Refuse what the routed model's server cannot be told: chat completions know no tools but functions.
+
+    Errors: ``UnsupportedParameter``.
+    """
+    if wire_api == "responses":
+        return
+    for index, tool in enumerate(request.tools or ()):
+        if isinstance(tool, OtherTool):
+            message = f"Tools of type '{tool.type}' are not supported by this server."
+            raise UnsupportedParameter(f"tools[{index}]", message)
+        if isinstance(tool, CustomTool) and isinstance(tool.format, GrammarFormat):
+            message = "Grammars of custom tools are not supported by this server."
+            raise UnsupportedParameter(f"tools[{index}].format", message)
+    choice = request.tool_choice
+    if isinstance(choice, OtherChoice):
+        raise UnsupportedParameter("tool_choice", f"Tool choice '{choice.type}' is not supported by this server.")
+    if isinstance(choice, AllowedTools):
+        for index, allowed in enumerate(choice.tools):
+            if allowed.get("type") not in _NAMED:
+                raise UnsupportedParameter(f"tool_choice.tools[{index}]")
+
+
 def _check_tools(request: CreateResponse, servers: ToolServers) -> None:
     names: set[str] = set()
     labels: set[str] = set()
@@ -68,13 +97,9 @@ def _check_tools(request: CreateResponse, servers: ToolServers) -> None:
             servers.check(tool, param)
             _check_distinct(tool.server_label, labels, f"{param}.server_label")
         elif isinstance(tool, FunctionTool | CustomTool):
-            if isinstance(tool, CustomTool) and isinstance(tool.format, GrammarFormat):
-                raise UnsupportedParameter(
-                    f"{param}.format", "Grammars of custom tools are not supported by this server."
-                )
             _check_distinct(tool.name, names, f"{param}.name")
-        else:
-            raise UnsupportedParameter(param, f"Tools of type '{tool.type}' are not supported by this server.")
+    if request.tool_choice == "required" and not request.tools:
+        raise InvalidParameter("Tool choice 'required' must be specified with 'tools' parameter.", param="tool_choice")
     _check_choice(request.tool_choice, names, labels)
 
 
@@ -85,22 +110,16 @@ def _check_distinct(name: str, seen: set[str], param: str) -> None:
 
 
 def _check_choice(choice: ToolMode | ToolChoiceObject | None, names: set[str], labels: set[str]) -> None:
-    if choice is None or choice in ("none", "auto"):
-        return
-    if choice == "required" and not names | labels:
-        raise InvalidParameter("Tool choice 'required' must be specified with 'tools' parameter.", param="tool_choice")
     if isinstance(choice, FunctionChoice | CustomChoice):
         _check_named(choice.name, names)
     elif isinstance(choice, McpChoice):
         _check_named(choice.server_label, labels)
     elif isinstance(choice, AllowedTools):
-        for index, allowed in enumerate(choice.tools):
+        for allowed in choice.tools:
             kind = allowed.get("type")
-            if kind not in ("function", "custom", "mcp"):
-                raise UnsupportedParameter(f"tool_choice.tools[{index}]")
-            _check_named(*((allowed.get("server_label"), labels) if kind == "mcp" else (allowed.get("name"), names)))
-    elif not isinstance(choice, str):
-        raise UnsupportedParameter("tool_choice", f"Tool choice '{choice.type}' is not supported by this server.")
+            if kind in _NAMED:
+                chosen = (allowed.get("server_label"), labels) if kind == "mcp" else (allowed.get("name"), names)
+                _check_named(*chosen)
 
 
 def _check_named(name: object, names: set[str]) -> None:

@@ -77,6 +77,11 @@ class ContextReader:
         _check_new(own, history)
         return history
 
+    def of_connection(self, remembered: Sequence[ItemRecord], own: Sequence[ItemRecord]) -> Sequence[ItemRecord]:
+        """What a connection remembers. Errors: ``DuplicateItem`` when it holds one of ``own``."""
+        _check_new(own, remembered)
+        return remembered
+
     async def of_input(self, scope: AccessScope, response_id: str) -> Sequence[ItemRecord]:
         """All that the model was given for a response: the history, then the response's own input.
 

@@ -10,13 +10,13 @@ from functools import partial
 
 import orjson
 
-from llama_conversations.errors import StackError, UpstreamRejected
+from llama_conversations.errors import StackError, TurnLost, UpstreamRejected
 from llama_conversations.log import get_logger
 from llama_conversations.services.items import masked
 from llama_conversations.services.responses.chat_messages import after_compaction
 from llama_conversations.services.responses.chat_parts import call_ids
 from llama_conversations.services.responses.chat_wire import ChatWire
-from llama_conversations.services.responses.context import ContextReader, read_items, read_prompt
+from llama_conversations.services.responses.context import ABOVE_ALL, ContextReader, read_items, read_prompt
 from llama_conversations.services.responses.context_window import (
     compaction_threshold,
     count_tokens,
@@ -92,12 +92,15 @@ class RunningTurn:
     Attributes:
         body: The terminal response object, as it is served, once there is one.
         error: What made the turn fail, if it did.
+        context: All items of a turn that has ended well: the history, its input, its output. Empty for any other.
     """
 
     def __init__(self, turn: Turn, around: Surroundings) -> None:
         self.turn = turn
         self.body = b""
         self.error: Exception | None = None
+        self.context: Sequence[ItemRecord] = ()
+        self._given: Sequence[ItemRecord] = ()
         self._around, self._responses = around, around.responses
         self._wire = model_wire(turn, around)
         self._stage = Stage.NEW
@@ -126,6 +129,11 @@ class RunningTurn:
         finally:
             await self._clean_up()
 
+    async def check_context(self) -> None:
+        """Refuse, before the turn is queued, what could not be sent to the model. Errors: of the context."""
+        async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+            await self._read_context(toolbox, ABOVE_ALL)
+
     async def _begin(self, toolbox: Toolbox) -> Sequence[Item]:
         """Claim the turn and read its context; what could not be sent to the model is refused now."""
         turn = self.turn
@@ -148,11 +156,14 @@ class RunningTurn:
         reader = around.context
         if turn.conversation_id is not None and position:
             history = await reader.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
+        elif turn.remembered is not None:
+            history = reader.of_connection(turn.remembered, turn.input)
         elif previous is not None:
             history = await reader.of_chain(turn.scope, previous, turn.input)
         if turn.request.prompt is not None:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
-        context = read_items([*history, *turn.input])
+        self._given = [*history, *turn.input]
+        context = read_items(self._given)
         await write_request(self._wire, context, toolbox)
         return context
 
@@ -165,6 +176,7 @@ class RunningTurn:
             toolbox.new_call,
             self._new_reasoning,
             taken_call_ids=call_ids(context),
+            taken_ids=[item.id for item in context if item.id is not None],
         )
         async for event in _all(self._compact(context, toolbox, output), self._rounds(context, toolbox, output)):
             yield event
@@ -174,6 +186,7 @@ class RunningTurn:
             for item, text in zip(output.items, outcome.output, strict=True)
         ]
         await self._commit(outcome, [*turn.input, *items])
+        self.context = [*self._given, *items]
 
     async def _to_its_end(self, work: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """The events of the work, and the terminal one: what goes wrong is told, never raised."""
@@ -191,6 +204,8 @@ class RunningTurn:
 
     async def _rounds(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """The model speaks, the server's tools answer, the model speaks again, until it calls none of them."""
+        if not self.turn.generate:
+            return
         if toolbox.has_servers:
             async for event in _all(toolbox.list_tools(context, output), toolbox.run_approved(context, output)):
                 yield event
@@ -257,8 +272,11 @@ class RunningTurn:
         """Store that the turn was stopped, and why. If even that fails, the lease runs out and the sweep does it."""
         try:
             await self._commit(self._stopped, ())
-        except Exception:
-            logger.exception("the end of %s could not be stored", self.turn.response_id)
+        except Exception as error:
+            if isinstance(error, TurnLost):  # it was deleted, or another process has ended it: nothing is to be mended
+                logger.warning("%s", error)
+            else:
+                logger.exception("the end of %s could not be stored", self.turn.response_id)
             self._ended(self._stopped, response_head(self.turn, self._stopped))
 
     async def _commit(self, outcome: Outcome, items: Sequence[ItemRecord]) -> None:
@@ -347,16 +365,21 @@ class RunningJob(RunningTurn):
 
 
 def new_response(turn: Turn, outcome: Outcome) -> ResponseRecord:
-    """The response of a turn that has not ended, as it is stored."""
+    """The response of a turn that has not ended, as it is stored.
+
+    What it continues, where nobody but a connection has that, becomes its own input: it must stand by itself.
+    """
+    stand_in, previous = turn.remembered, turn.request.previous_response_id
+    items = turn.input if stand_in is None else [*stand_in, *turn.input]
     return ResponseRecord(
         id=turn.response_id,
         created_at=turn.created_at,
         status=outcome.status,
         model=turn.model.model_id,
         conversation_id=turn.conversation_id,
-        previous_response_id=turn.request.previous_response_id,
+        previous_response_id=previous if stand_in is None else None,
         context_position=None,
-        input=f"[{','.join(item.data for item in turn.input)}]",
+        input=f"[{','.join(item.data for item in items)}]",
         head=response_head(turn, outcome),
         output=outcome.output_text,
     )

@@ -17,10 +17,11 @@ POLL_SECONDS = 0.2
 
 
 async def follow(jobs: JobStore, scope: AccessScope, response_id: str, after: int) -> AsyncGenerator[bytes, None]:
-    """The events behind a sequence number as server-sent events, until the terminal one.
+    """The events behind a sequence number as server-sent events, until the terminal one; none, if that was the number.
 
     Errors before the first frame: ``ResponseNotFound``; ``InvalidParameter`` for a response whose events are not kept.
     """
+    asked = after
     while True:
         job, events = await jobs.events(scope, response_id, after)
         if not job.streamed:
@@ -33,6 +34,8 @@ async def follow(jobs: JobStore, scope: AccessScope, response_id: str, after: in
             after = events[-1].sequence_number
             yield "".join(event.frame for event in events).encode()
         elif job.response.status in TERMINAL:
+            if after == asked and not await _is_kept(jobs, scope, response_id, after):
+                return  # the caller has seen the terminal event
             yield _terminal(job.response, after + 1)
             return
         else:
@@ -42,3 +45,11 @@ async def follow(jobs: JobStore, scope: AccessScope, response_id: str, after: in
 def _terminal(response: ResponseRecord, number: int) -> bytes:
     """The last event, made from the response itself."""
     return EventWriter(number).frame(ResponseEvent(terminal_event(response.status), response.body.encode()))
+
+
+async def _is_kept(jobs: JobStore, scope: AccessScope, response_id: str, number: int) -> bool:
+    """Whether an event is among those that are kept: all but the terminal one. What comes before the first counts."""
+    if number < 0:
+        return True
+    _, events = await jobs.events(scope, response_id, number - 1)
+    return bool(events)

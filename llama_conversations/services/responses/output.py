@@ -6,10 +6,11 @@ is shown in events is what ``items`` holds in the end. An output may grow over s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar, cast
 
-from pydantic_core import from_json
+from pydantic_core import ValidationError, from_json
 
 from llama_conversations.errors import UpstreamGarbled
 from llama_conversations.ids import MAX_ID_LENGTH, new_call_id, new_id
@@ -34,10 +35,12 @@ from llama_conversations.services.responses.output_items import (
     ReasoningItem,
 )
 from llama_conversations.wire.events import Event, JsonObject
-from llama_conversations.wire.items import Status
+from llama_conversations.wire.items import INPUT_ITEM, ITEM_TYPES, Status
 from llama_conversations.wire.responses import InputTokensDetails, OutputTokensDetails, Usage
 
 I = TypeVar("I", bound=GrowingItem)  # noqa: E741
+
+_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_LENGTH}}}")
 
 NewCall: TypeAlias = Callable[["Place"], GrowingCall]
 
@@ -68,6 +71,7 @@ class Output:
         new_call: Makes the item of a call, by the name that the model calls.
         new_reasoning: Makes the item of thoughts, from its id and its place.
         taken_call_ids: The ids of the calls of the context; some models give the same ones again and again.
+        taken_ids: The ids of the items of the context, which an upstream's own ids must not repeat.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Output:
         new_call: NewCall = client_function,
         new_reasoning: NewReasoning = ReasoningItem,
         taken_call_ids: Iterable[str] = (),
+        taken_ids: Iterable[str] = (),
     ) -> None:
         self._partition, self._provider_id = partition, provider_id
         self._new_call_item, self._new_reasoning = new_call, new_reasoning
@@ -86,6 +91,7 @@ class Output:
         self._call_index = 0
         self._held: dict[int, ToolCallDelta] = {}
         self._taken_call_ids = set(taken_call_ids)
+        self._taken_ids = set(taken_ids)
         self._passed: dict[int, PassedItem] = {}
         self._round_began_at = 0
         self.usage: Usage | None = None
@@ -105,7 +111,12 @@ class Output:
     def waits_for_client(self) -> bool:
         """Whether the last round made a call that is not the server's to run."""
         this_round = self._items[self._round_began_at :]
-        return any(isinstance(item, CALLS) and not isinstance(item, McpCallItem) for item in this_round)
+        return any(
+            item.waits_for_client
+            if isinstance(item, PassedItem)
+            else isinstance(item, CALLS) and not isinstance(item, McpCallItem)
+            for item in this_round
+        )
 
     def append(self, make: Callable[[str, int], I], item_type: str) -> I:
         """Add an item that no model wrote; ``make`` is given its id and its place."""
@@ -155,17 +166,42 @@ class Output:
         yield from self._close_open("completed" if self.finished.reason == "stop" else "incomplete")
 
     def _pass(self, event: JsonObject) -> Iterator[Event]:
-        """Show an event of an upstream that speaks the Responses API, under this output's numbers."""
+        """Show an event of an upstream that speaks the Responses API, under this output's numbers.
+
+        Errors: ``UpstreamGarbled`` for an item that could not be read again in the next turn.
+        """
         index = cast("int", event["output_index"])
         if event["type"] == "response.output_item.added":
+            yield from self._close_open()
             content = cast("JsonObject", event["item"])
-            item = PassedItem(str(content.get("id") or self._new_id(str(content["type"]))), len(self._items), content)
-            content.setdefault("id", item.item_id)
+            item = PassedItem(self._kept_id(content), len(self._items), content)
             self._items.append(item)
             self._passed[index] = item
             yield from item.open()
-        elif index in self._passed:
+        elif index in self._passed and not self._passed[index].done:
             yield from self._passed[index].show(event)
+            if self._passed[index].done:
+                self._check_item(self._passed[index].content)
+
+    def _kept_id(self, content: JsonObject) -> str:
+        """The id that an upstream gave, if it can be one here; else a new one."""
+        item_type, given = str(content["type"]), content.get("id")
+        if item_type not in ITEM_TYPES or not ITEM_TYPES[item_type].storable:
+            message = f"The model server made an item of type '{item_type}', which this server does not know."
+            raise UpstreamGarbled(self._provider_id, message)
+        if not isinstance(given, str) or given in self._taken_ids or not _ID.fullmatch(given):
+            return self._new_id(item_type)
+        if not given.startswith(id_prefix(item_type)):
+            return self._new_id(item_type)
+        self._taken_ids.add(given)
+        return given
+
+    def _check_item(self, content: JsonObject) -> None:
+        try:
+            INPUT_ITEM.validate_python(content)
+        except ValidationError as error:
+            message = f"The model server made a malformed item of type '{content['type']}'."
+            raise UpstreamGarbled(self._provider_id, message) from error
 
     def _add_to_message(self, delta: TextDelta | RefusalDelta) -> Iterator[Event]:
         if not isinstance(self._open, MessageItem):

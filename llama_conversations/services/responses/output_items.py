@@ -355,25 +355,52 @@ class ApprovalRequestItem:
         }
 
 
-@dataclass(slots=True)
-class PassedItem:
-    """An item that an upstream made and shows by its own events."""
+_CLIENTS_CALLS = (
+    "apply_patch_call",
+    "computer_call",
+    "custom_tool_call",
+    "function_call",
+    "local_shell_call",
+    "mcp_approval_request",
+)
+"""Calls that only the client can answer, whatever made them; of others it depends."""
 
-    item_id: str
-    index: int
-    content: JsonObject
+
+class PassedItem:
+    """An item that an upstream made and shows by its own events; ``item_id`` stands in all of them."""
+
+    __slots__ = ("content", "done", "index", "item_id")
+
+    def __init__(self, item_id: str, index: int, content: JsonObject) -> None:
+        self.item_id, self.index = item_id, index
+        self.content = content | {"id": item_id}
+        self.done = False
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether the model cannot go on before the client has answered it."""
+        environment = self.content.get("environment")
+        is_local = not isinstance(environment, dict) or environment.get("type") != "container_reference"
+        kind = self.content["type"]
+        return kind in _CLIENTS_CALLS or (kind == "shell_call" and is_local)
 
     def open(self) -> Iterator[Event]:
         yield events.OutputItemAdded(self.index, self.content)
 
     def show(self, event: JsonObject) -> Iterator[Event]:
         """An event of the upstream about this item."""
+        shown = event | {"output_index": self.index}
+        shown.pop("obfuscation", None)  # of the length that it had there
+        if "item" not in event:
+            shown["item_id"] = self.item_id
         if event["type"] == "response.output_item.done":
-            self.content = cast("JsonObject", event["item"])
-        yield events.Forwarded(str(event["type"]), event | {"output_index": self.index})
+            self.content = cast("JsonObject", event["item"]) | {"id": self.item_id}
+            shown["item"] = self.content
+            self.done = True
+        yield events.Forwarded(str(event["type"]), shown)
 
     def close(self, _status: Status) -> Iterator[Event]:
-        """It was closed by an event of its own, or never will be."""
+        """It is closed by an event of its own."""
         yield from ()
 
     def item(self) -> JsonObject:

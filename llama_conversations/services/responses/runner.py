@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Collection, Coroutine
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
 from contextlib import aclosing
 
 from llama_conversations.errors import Overloaded, ShuttingDown, StackError, StreamStalled
@@ -95,7 +95,7 @@ class TurnRunner:
     def __init__(self, max_turns: int) -> None:
         self._max_turns = max_turns
         self._tasks: dict[asyncio.Task[None], str] = {}
-        self._draining = False
+        self._closed = False
 
     def response_ids(self) -> Collection[str]:
         """Of the turns that run now."""
@@ -113,10 +113,13 @@ class TurnRunner:
             raise running.error
         return running.body
 
-    async def stream(self, running: RunningTurn) -> AsyncGenerator[bytes, None]:
-        """Run a turn; its events as server-sent events. Errors before the first frame: as of ``run``, of the claim."""
+    async def stream(self, running: RunningTurn, writer: EventWriter | None = None) -> AsyncGenerator[bytes, None]:
+        """Run a turn; its events as server-sent events, or as the writer writes them.
+
+        Errors before the first frame: as of ``run``, of the claim.
+        """
         buffer = FrameBuffer()
-        task = self._start(running, _run_into(buffer, running))
+        task = self._start(running, _run_into(buffer, running, writer or event_writer(running.turn.request)))
         try:
             async with aclosing(buffer.frames()) as frames:
                 async for frame in frames:
@@ -136,9 +139,13 @@ class TurnRunner:
             if running_id == response_id:
                 task.cancel()
 
+    def close(self) -> None:
+        """Take no new turns."""
+        self._closed = True
+
     async def drain(self, seconds: float) -> None:
-        """Take no new turns; wait for those that run, at most so many seconds, then end the others as failed."""
-        self._draining = True
+        """Close; wait for the turns that run, at most so many seconds, then end the others as failed."""
+        self.close()
         if self._tasks:
             logger.info("waiting for %d running turns", len(self._tasks))
             _, left = await asyncio.wait(self._tasks, timeout=seconds)
@@ -149,7 +156,7 @@ class TurnRunner:
 
     def admit(self) -> None:
         """Errors: ``Overloaded``, ``ShuttingDown`` when no further turn is taken now."""
-        if self._draining:
+        if self._closed:
             raise ShuttingDown
         if len(self._tasks) >= self._max_turns:
             raise Overloaded(f"{self._max_turns} turns are running, which is its limit")
@@ -188,8 +195,13 @@ def _is_being_cancelled() -> bool:
 
 def event_writer(request: CreateResponse, first: int = 0) -> EventWriter:
     """A writer of a stream's events, as the request wants them."""
+    return EventWriter(first, padding_of(request))
+
+
+def padding_of(request: CreateResponse) -> Callable[[int], str] | None:
+    """What a request's stream is padded with, if it is."""
     wanted = request.stream_options is not None and request.stream_options.include_obfuscation
-    return EventWriter(first, padding_for if wanted else None)
+    return padding_for if wanted else None
 
 
 async def _run_silently(running: RunningTurn) -> None:
@@ -204,8 +216,7 @@ async def _run_into_journal(journal: EventJournal, job: RunningJob) -> None:
             journal.add(event)
 
 
-async def _run_into(buffer: FrameBuffer, running: RunningTurn) -> None:
-    writer = event_writer(running.turn.request)
+async def _run_into(buffer: FrameBuffer, running: RunningTurn, writer: EventWriter) -> None:
     try:
         async with aclosing(running.events()) as events:
             async for event in events:

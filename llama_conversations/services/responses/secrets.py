@@ -8,9 +8,12 @@ from collections.abc import Callable
 
 from llama_conversations.services.responses.sealing import Sealer
 from llama_conversations.storage.stores import SecretStore
+from llama_conversations.wire.responses import CreateResponse
+from llama_conversations.wire.tools import McpServerTool
 
 REASONING = "reasoning"
 COMPACTION = "compaction"
+JOB = "job"
 """Purposes: what is sealed for one cannot be passed off as another."""
 
 _NAME = "sealing"
@@ -35,6 +38,18 @@ class SharedSealer:
     def unsealer(self, purpose: str) -> Callable[[str], str | None]:
         """A function that reads what was sealed for a purpose; ``None`` for what this stack did not seal."""
         return lambda token: self._opened().unseal(token, purpose)
+
+    def seal_request(self, request: CreateResponse) -> str:
+        """A request as it is kept until it is run: as JSON, or sealed where it holds credentials of tool servers."""
+        text = request.model_dump_json(exclude_unset=True, by_alias=True)
+        tools = [tool for tool in request.tools or () if isinstance(tool, McpServerTool)]
+        secret = any(tool.authorization is not None or tool.headers for tool in tools)
+        return self.seal(text, JOB) if secret else text
+
+    def unseal_request(self, kept: str) -> CreateResponse:
+        """The request that ``seal_request`` made this of."""
+        text = self._opened().unseal(kept, JOB)
+        return CreateResponse.model_validate_json(kept if text is None else text)
 
     def _opened(self) -> Sealer:
         if self._sealer is None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llama_conversations.access import AccessScope, current_scope
+from llama_conversations.apis.channels import Channel
 from llama_conversations.apis.conversations import Order
 from llama_conversations.apis.responses import Responses
 from llama_conversations.errors import CursorNotFound, InvalidParameter, ModelNotFound
@@ -15,7 +16,8 @@ from llama_conversations.services.conversations import item_page
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.pages import list_page, page_query
 from llama_conversations.services.responses.background import BackgroundJobs
-from llama_conversations.services.responses.checks import check_request
+from llama_conversations.services.responses.checks import check_request, check_wire
+from llama_conversations.services.responses.connection import Connection
 from llama_conversations.services.responses.context import ContextReader, stored_items
 from llama_conversations.services.responses.engine import RunningTurn, Surroundings
 from llama_conversations.services.responses.following import follow
@@ -111,6 +113,7 @@ class ResponsesServiceImpl(Responses):
 
     async def shutdown(self) -> None:
         """Let running turns end, as far as time allows; those in the background are queued again."""
+        self._runner.close()
         await self._background.stop()
         self._background.give_back()
         await self._runner.drain(self._drain_seconds)
@@ -128,9 +131,20 @@ class ResponsesServiceImpl(Responses):
             return EventStream(self._runner.stream(running))
         return Json(Response, await self._runner.run(running))
 
+    def connect(self) -> Channel:
+        """See ``Responses``."""
+        return Connection(self._begin, self._runner)
+
+    async def _begin(
+        self, request: CreateResponse, remembered: Sequence[ItemRecord] | None, *, generate: bool
+    ) -> RunningTurn:
+        check_request(request, self._tool_servers)
+        self._runner.admit()
+        turn = await self._turn(request, remembered)
+        return RunningTurn(replace(turn, generate=generate), self._around)
+
     async def _create_in_background(self, turn: Turn) -> Json[Response] | EventStream:
-        if turn.request.previous_response_id is not None:
-            await self._context.of_chain(turn.scope, turn.request.previous_response_id, turn.input)
+        await RunningTurn(turn, self._around).check_context()
         body = await self._background.enqueue(turn)
         if turn.request.stream:
             return EventStream(follow(self._jobs, turn.scope, turn.response_id, -1))
@@ -208,9 +222,10 @@ class ResponsesServiceImpl(Responses):
         start = _start(items, after)
         return item_page(items[start : start + limit], include, has_more=start + limit < len(items))
 
-    async def _turn(self, request: CreateResponse) -> Turn:
+    async def _turn(self, request: CreateResponse, remembered: Sequence[ItemRecord] | None = None) -> Turn:
         scope = current_scope()
-        model = await self._route(scope, request)
+        model = await (self._route(scope, request) if remembered is None else self._models.route(request.model))
+        check_wire(request, model.inference.wire_api)
         belongs_to = request.conversation_id or request.previous_response_id
         partition = partition_of(belongs_to) if belongs_to else new_partition()
         return Turn(
@@ -221,11 +236,12 @@ class ResponsesServiceImpl(Responses):
             request=request,
             model=model,
             input=await self._context.input(scope, request, partition),
+            remembered=remembered,
         )
 
     async def _turn_of(self, job: Job) -> Turn:
         """The turn of a job that was queued, maybe by another process."""
-        response, request = job.response, CreateResponse.model_validate_json(job.request)
+        response, request = job.response, self._sealer.unseal_request(job.request)
         return Turn(
             response_id=response.id,
             partition=partition_of(response.id),

@@ -70,7 +70,7 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         safety_identifier=request.safety_identifier,
         prompt_cache_key=request.prompt_cache_key,
         service_tier=request.service_tier or "default",
-        store=turn.stored,
+        store=request.store is not False,
         temperature=1.0 if request.temperature is None else request.temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
         top_logprobs=request.top_logprobs or 0,

@@ -7,12 +7,14 @@ from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Seque
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, count
 from typing import Self, cast
 
 from pydantic_core import from_json
 
 from llama_conversations.apis.tools import ToolDefinition, ToolSession
 from llama_conversations.errors import StackError, ToolFailed, ToolServerForbidden
+from llama_conversations.services.responses.chat_parts import function_name
 from llama_conversations.services.responses.output import Output, Place, client_function
 from llama_conversations.services.responses.output_items import (
     ApprovalRequestItem,
@@ -48,7 +50,7 @@ _CUSTOM_INPUT: JsonObject = {
 
 
 class _Session:
-    """A session with a tool server, opened when it is first needed, and once: a server that failed is not asked again."""
+    """A session with a tool server, opened once, when it is first needed; a server that failed is not asked again."""
 
     def __init__(self, opening: AbstractAsyncContextManager[ToolSession]) -> None:
         self._opening = opening
@@ -108,6 +110,7 @@ class Toolbox:
         self._servers = [tool for tool in tools if isinstance(tool, McpServerTool)]
         self._sessions = {tool.server_label: _Session(servers.session(tool)) for tool in self._servers}
         self._mcp: dict[str, _McpTool] = {}
+        self._has_run = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,8 +133,16 @@ class Toolbox:
         own = [cast("JsonObject", tool.model_dump(exclude_unset=True)) for tool in self._own]
         return [*own, *(_flat(_offered_mcp(name, tool)) for name, tool in self._mcp.items())]
 
+    def choice_now(self, choice: ToolMode | ToolChoiceObject | None) -> ToolMode | ToolChoiceObject | None:
+        """The request's choice; once a tool of the server's has run, none has to be called any more, or none would end
+        the turn."""
+        if not self._has_run or choice in (None, "none"):
+            return choice
+        return choice.model_copy(update={"mode": "auto"}) if isinstance(choice, AllowedTools) else "auto"
+
     def upstream_choice(self, choice: ToolMode | ToolChoiceObject | None) -> JsonValue:
         """A choice among them."""
+        choice = self.choice_now(choice)
         if isinstance(choice, McpChoice):
             name = self.names_of_server(choice.server_label).get(choice.name or "")
             return "required" if name is None else {"type": "function", "name": name}
@@ -221,6 +232,7 @@ class Toolbox:
 
     async def run(self, calls: Sequence[McpCallItem], limit: int) -> AsyncGenerator[Event, None]:
         """Run calls at once, the first ``limit`` of them; the others fail. The events show them in their order."""
+        self._has_run = self._has_run or bool(calls)
         running = [asyncio.create_task(self._run_one(call)) for call in calls[:limit]]
         try:
             for task in running:
@@ -248,14 +260,17 @@ class Toolbox:
         return call.fail(_execution_error(result.text)) if result.is_error else call.succeed(result.text)
 
     def _offer(self, tool: McpServerTool, definitions: Sequence[ToolDefinition]) -> Sequence[ToolDefinition]:
-        """Take the tools that the request allows; a name that is taken already is offered with the server's label."""
+        """Take the tools that the request allows, each under a name that no other has."""
         allowed = [definition for definition in definitions if _allowed(tool, definition)]
         for definition in allowed:
-            name = definition.name
-            if name in self._functions or name in self._mcp:
-                name = f"{tool.server_label}__{name}"
-            self._mcp[name] = _McpTool(tool, definition)
+            self._mcp[self._free_name(tool.server_label, definition.name)] = _McpTool(tool, definition)
         return allowed
+
+    def _free_name(self, label: str, name: str) -> str:
+        """The tool's own name if it is free, or else one with the server's label, and a number where that is taken."""
+        candidates = chain((name, f"{label}__{name}"), (f"{n}_{label}__{name}" for n in count(2)))
+        fitting = map(function_name, candidates)
+        return next(name for name in fitting if name not in self._functions and name not in self._mcp)
 
 
 def _approved(context: Sequence[Item]) -> Sequence[McpApprovalRequest]:

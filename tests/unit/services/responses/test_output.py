@@ -25,16 +25,29 @@ from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.output import Output
 from llama_conversations.wire.events import Event
 from llama_conversations.wire.items import INPUT_ITEM
-from unit.services.responses.support import PROVIDER, ScriptedModel, call, chunk, end, shown, text, turn_of, types
+from unit.services.responses.support import (
+    PROVIDER,
+    USAGE,
+    ScriptedModel,
+    bare,
+    call,
+    chunk,
+    end,
+    shown,
+    text,
+    turn_of,
+    types,
+)
 
 LOGPROB = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 
-def play(deltas: Sequence[Delta], *, as_summary: bool = False) -> tuple[Output, list[Event]]:
+def play(*deltas: Delta) -> tuple[Output, list[Event]]:
     """An output and all its events."""
-    output = Output("0" * 8, PROVIDER, reasoning_as_summary=as_summary)
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
     events = [event for delta in deltas for event in output.add(delta)]
-    return output, [*events, *output.close()]
+    return output, [*events, *output.end_round()]
 
 
 def streamed(*chunks: bytes, **fields: object) -> list[JsonObject]:
@@ -42,8 +55,9 @@ def streamed(*chunks: bytes, **fields: object) -> list[JsonObject]:
 
     async def stream() -> list[JsonObject]:
         turn = turn_of(ScriptedModel(*chunks), stream=True, store=False, **fields)
-        return await shown(RunningTurn(turn, None, None))  # type: ignore[arg-type]  # nothing is kept, nothing read
+        return await shown(RunningTurn(turn, around))
 
+    around = bare()
     return asyncio.run(stream())
 
 
@@ -287,7 +301,8 @@ def test_logprobs_are_told_with_their_delta_and_gathered_in_the_part() -> None:
 
 
 def test_items_can_be_looked_at_before_they_are_whole() -> None:
-    output = Output("0" * 8, PROVIDER, reasoning_as_summary=False)
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
     for delta in (TextDelta("a"), ToolCallDelta(0, "call_a", "look", "{")):
         list(output.add(delta))
     assert [item["status"] for item in output.items] == ["completed", "in_progress"]
@@ -295,7 +310,7 @@ def test_items_can_be_looked_at_before_they_are_whole() -> None:
 
 def test_the_outputs_ids_belong_to_the_turns_partition() -> None:
     output, _ = play(
-        [ReasoningDelta("a"), TextDelta("b"), RefusalDelta("c"), ToolCallDelta(0, None, "d", ""), Finished("stop")]
+        ReasoningDelta("a"), TextDelta("b"), RefusalDelta("c"), ToolCallDelta(0, None, "d", ""), Finished("stop")
     )
     prefixes = [str(item["id"]).partition("_") for item in output.items]
     assert [prefix for prefix, _, _ in prefixes] == ["rs", "msg", "fc"]
