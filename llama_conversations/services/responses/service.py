@@ -64,9 +64,13 @@ class ResponsesServiceImpl(Responses):
         """Mend what a crash left, and start to keep leases."""
         await self._leases.start()
 
+    async def drain(self, *, at_once: bool = False) -> None:
+        """Take no new turns; let running ones end, as far as time allows, or end them as failed ``at_once``."""
+        await self._runner.drain(0 if at_once else self._drain_seconds)
+
     async def shutdown(self) -> None:
         """Let running turns end, as far as time allows."""
-        await self._runner.drain(self._drain_seconds)
+        await self.drain()
         await self._leases.stop()
 
     async def create_response(self, request: CreateResponse) -> Json[Response] | EventStream:
