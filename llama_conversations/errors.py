@@ -320,8 +320,7 @@ class ConnectionExpired(RequestError):
     def __init__(self, seconds: float) -> None:
         lasted = f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
         super().__init__(
-            f"Responses websocket connection limit reached ({lasted}). "
-            "Create a new websocket connection to continue."
+            f"Responses websocket connection limit reached ({lasted}). Create a new websocket connection to continue."
         )
         self.seconds = seconds
 

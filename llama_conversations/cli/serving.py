@@ -72,6 +72,12 @@ async def _serve(stack: Stack) -> None:
     recording = stack.loaded.config.inference_recording
     if recording.mode != "live":
         console.print(f"Inference [bold]{recording.mode}[/]: {escape(str(recording.directory.absolute()))}")
+    draining: set[asyncio.Task[None]] = set()
+
+    def drain(signals: int) -> None:
+        """At the signal, not when the server has closed: the requests that wait for turns share their time."""
+        draining.add(asyncio.create_task(stack.drain(at_once=signals > 1)))
+
     async with stack:
         await serve(
             asgi_app(stack),
@@ -80,4 +86,5 @@ async def _serve(stack: Stack) -> None:
             shutdown_timeout=settings.shutdown_timeout_seconds,
             max_message_bytes=settings.limits.max_body_bytes,
             on_started=lambda port: show_welcome(console, stack, settings.host, port),
+            on_signal=drain,
         )

@@ -23,6 +23,9 @@ __all__ = ["CorsApp", "LocalNames", "Origins"]
 
 JSON = b"application/json"
 
+_RESERVED = (b".localhost", b".internal")
+"""Ends of names that nobody can register (RFC 6761; ICANN, 2024): ``host.docker.internal`` is how containers call."""
+
 _EXPOSED_HEADERS = (
     "x-request-id",
     "openai-processing-ms",
@@ -100,7 +103,7 @@ class LocalNames:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve or refuse a request."""
         for name, value in scope.get("headers", ()):
-            if name == b"host" and _without_port(value) not in self._known:
+            if name == b"host" and (host := _without_port(value)) not in self._known and not host.endswith(_RESERVED):
                 return self._refuse(Exchange(scope, receive, send), value.decode("latin-1"))
         return self._app(scope, receive, send)
 

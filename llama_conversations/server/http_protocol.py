@@ -113,7 +113,7 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle is None:
             self._answer(error)  # type: ignore[unreachable]  # uvicorn declares it without None
         elif self.scope is cycle.scope and cycle.more_body:  # it is the body of the newest request that is wrong
-            if cycle.response_started:
+            if cycle.response_started or self.pipeline:
                 self.transport.close()
             else:
                 cycle.disconnected = True

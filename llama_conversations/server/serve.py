@@ -68,6 +68,7 @@ async def serve(
     shutdown_timeout: float,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     on_started: Callable[[int], None] | None = None,
+    on_signal: Callable[[int], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Then take no more connections, let the running requests end, and return.
 
@@ -80,6 +81,7 @@ async def serve(
         shutdown_timeout: Seconds that running requests may take to end before they are cancelled.
         max_message_bytes: Largest message of a WebSocket; a larger one closes it (1009).
         on_started: Called with the real port when requests are being served.
+        on_signal: Called at each signal with how many there were, while running requests still wait for their answers.
 
     Raises:
         CannotListen: The address cannot be listened on.
@@ -87,7 +89,7 @@ async def serve(
     listener = _listen(host, port)
     if ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         app = LocalNames(app, host)
-    server = _Server(_config(app, shutdown_timeout, max_message_bytes), listener, on_started)
+    server = _Server(_config(app, shutdown_timeout, max_message_bytes), listener, on_started, on_signal)
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -133,11 +135,16 @@ class _Server(uvicorn.Server):
     """uvicorn's server, without its way to end: it raises the signals once more after it has drained."""
 
     def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, on_started: Callable[[int], None] | None
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        on_started: Callable[[int], None] | None,
+        on_signal: Callable[[int], None] | None,
     ) -> None:
         super().__init__(config)
         self._listener = listener
-        self._on_started = on_started
+        self._on_started, self._on_signal = on_started, on_signal
+        self._signals = 0
         self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -161,6 +168,9 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._stop, signal.Signals(number).name)
 
     def _stop(self, name: str) -> None:
+        self._signals += 1
+        if self._on_signal is not None:
+            self._on_signal(self._signals)
         if not self.should_exit:
             log.info("%s: shutting down; once more to stop at once", name)
             self.should_exit = True

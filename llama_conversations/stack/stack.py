@@ -82,6 +82,13 @@ class Stack:
             await self.shutdown()
             raise
 
+    async def drain(self, *, at_once: bool = False) -> None:
+        """Take no new turns, and let those that run end: within their share of the time to shut down, or ``at_once``.
+
+        For whoever still serves requests that wait for them. Nothing is closed.
+        """
+        await self._opened_services().responses.drain(at_once=at_once)
+
     async def shutdown(self) -> None:
         """Close everything in reverse: first the turns that run, at last storage. Failures are logged, none is raised.
 

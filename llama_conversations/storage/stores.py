@@ -121,9 +121,10 @@ class ResponseStore(Protocol):
 
     @abstractmethod
     async def sweep(self, failed: Callable[[str], str]) -> Sequence[str]:
-        """End the turns whose node has died or let its lease run out, and free their conversations.
+        """End turns whose node has died or let its lease run out, a limited number, and free their conversations.
 
-        ``failed`` makes the final head (JSON text) from a turn's present one. Answers with the responses' ids.
+        ``failed`` makes the final head (JSON text) from a turn's present one. Answers with the responses' ids: call it
+        until there are none.
         """
         ...
 

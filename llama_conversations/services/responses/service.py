@@ -111,12 +111,19 @@ class ResponsesServiceImpl(Responses):
         await self._leases.start()
         await self._background.start()
 
-    async def shutdown(self) -> None:
-        """Let running turns end, as far as time allows; those in the background are queued again."""
+    async def drain(self, *, at_once: bool = False) -> None:
+        """Take no new turns; let running ones end, as far as time allows, or stop them ``at_once``.
+
+        Those that are stopped have failed, but for those in the background: they are queued again.
+        """
         self._runner.close()
         await self._background.stop()
         self._background.give_back()
-        await self._runner.drain(self._drain_seconds)
+        await self._runner.drain(0 if at_once else self._drain_seconds)
+
+    async def shutdown(self) -> None:
+        """Let running turns end, as far as time allows; those in the background are queued again."""
+        await self.drain()
         await self._leases.stop()
 
     async def create_response(self, request: CreateResponse) -> Json[Response] | EventStream:

@@ -15,7 +15,7 @@ import pytest
 from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
 
-pytest.register_assert_rewrite("harness.background")
+pytest.register_assert_rewrite("harness.background", "harness.tools")
 
 CONTEXT_LENGTH = 1000
 """Tokens of the model ``short/echo``."""

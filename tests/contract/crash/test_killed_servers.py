@@ -12,6 +12,7 @@ import pytest
 
 from harness.answers import ok, refused
 from harness.conversations import create, items_of, texts_of, user
+from harness.event_stream import check_stream, read_frames
 from harness.server import StackServer
 from harness.turns import input_items, post, text_of, turn
 from scripted_model import ScriptedModel
@@ -121,13 +122,13 @@ def test_what_was_acknowledged_is_there_whole_and_in_order_whenever_the_server_i
     acknowledged: dict[str, list[dict[str, Any]]] = {}
     enough = threading.Event()
 
-    def talk(conversation_id: str) -> None:
+    def talk(conversation_id: str, streamed: bool) -> None:
         said = acknowledged.setdefault(conversation_id, [])
         with server.http() as http:
             try:
                 while True:
-                    answer = post(http, "echo", f"q{len(said)}", conversation=conversation_id, stream=False)
-                    said.append(ok(answer))
+                    answer = post(http, "echo", f"q{len(said)}", conversation=conversation_id, stream=streamed)
+                    said.append(check_stream(read_frames(answer.content)) if streamed else ok(answer))
                     if len(said) >= 10:
                         enough.set()
             except httpx2.TransportError:
@@ -135,7 +136,7 @@ def test_what_was_acknowledged_is_there_whole_and_in_order_whenever_the_server_i
 
     with server.http() as http:
         ids = [create(http) for _ in range(4)]
-    talkers = [threading.Thread(target=talk, args=(name,)) for name in ids]
+    talkers = [threading.Thread(target=talk, args=(name, number % 2 == 0)) for number, name in enumerate(ids)]
     for talker in talkers:
         talker.start()
     assert enough.wait(30)

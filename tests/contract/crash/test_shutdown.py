@@ -18,11 +18,11 @@ from harness.server import StackServer
 from harness.turns import post, request, text_of, turn
 from scripted_model import ScriptedModel
 
-PATIENCE = 2.5
+PATIENCE = 4
 """Seconds that running requests and turns get to end."""
 
-MARGIN = 2.0
-"""Seconds for everything else: failing what is left, closing the database, ending the process."""
+MARGIN = 20
+"""Seconds for everything else: failing what is left, closing the database, ending the process on a busy machine."""
 
 STOPPED = {"code": "server_error", "message": "The turn was stopped before the model had finished."}
 """The error of a response whose turn the server ended itself, not the next one."""

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from harness.answers import ok, refused
 from harness.conversations import add, create, ids_of, items_of, texts_of, user
-from harness.event_stream import read_frames
+from harness.event_stream import check_stream, read_frames
 from harness.server import StackServer
 from harness.turns import checked, input_items, messages_for, post, request, text_of, turn
 from scripted_model import ScriptedModel
@@ -155,8 +155,9 @@ async def test_many_conversations_at_once_do_not_mix(
                 stream = await async_client.responses.create(
                     model="echo", input=words, conversation=conversation.id, stream=True
                 )
-                [last] = [event.response async for event in stream if event.type == "response.completed"]
-                answer = last.output_text
+                events = [event async for event in stream]
+                check_stream([event.to_dict() for event in events])
+                answer = events[-1].response.output_text
             else:
                 made = await async_client.responses.create(model="echo", input=words, conversation=conversation.id)
                 answer = made.output_text

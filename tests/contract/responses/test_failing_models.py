@@ -13,6 +13,7 @@ from openai import OpenAI
 
 from harness.answers import ok, refused
 from harness.conversations import create, items_of, texts_of, user
+from harness.event_stream import check_stream
 from harness.server import UPSTREAM_KEY, StackServer
 from harness.turns import post, stream, text_of, turn
 from scripted_model import ScriptedModel
@@ -279,6 +280,7 @@ def test_the_client_raises_the_error_that_fits(client: OpenAI) -> None:
 
 def test_the_client_sees_the_error_and_the_failed_response_of_a_stream(client: OpenAI) -> None:
     events = list(client.responses.create(model="error-mid", input="Hello", stream=True))
+    check_stream([event.to_dict() for event in events])
     assert [event.type for event in events[-2:]] == ["error", "response.failed"]
     error, failed = events[-2:]
     assert error.type == "error"

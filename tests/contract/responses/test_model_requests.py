@@ -7,8 +7,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from harness.answers import refused
 from harness.server import UPSTREAM_KEY
-from harness.turns import TIME, WEATHER, messages_for, sent, stream, turn
+from harness.turns import TIME, WEATHER, messages_for, post, sent, stream, turn
 from scripted_model import ScriptedModel
 
 SCHEMA = {
@@ -75,6 +76,15 @@ def test_a_parameter_is_passed_on(
     http: httpx2.Client, model: ScriptedModel, tag: str, name: str, value: object, upstream: dict[str, object]
 ) -> None:
     assert asked(http, model, tag, **{name: value}) == upstream
+
+
+def test_what_only_some_model_servers_know_is_passed_on_for_them_to_judge(
+    http: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    options = {"mode": "implicit"}
+    answer = post(http, "echo", f"tag={tag}", prompt_cache_options=options)
+    assert sent(model, tag)[0].body["prompt_cache_options"] == options
+    refused(answer, 400, "unknown_parameter", "prompt_cache_options")
 
 
 def test_a_json_schema_is_passed_on_whole(http: httpx2.Client, model: ScriptedModel, tag: str) -> None:

@@ -10,6 +10,7 @@ from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
 from openai.types.responses import Response, ResponseCompletedEvent, ResponseFunctionToolCall
 from pydantic import BaseModel
 
+from harness.event_stream import check_stream
 from harness.turns import TIME, WEATHER
 from scripted_model import ScriptedModel
 from scripted_model.modes import PARIS, ROME
@@ -55,9 +56,10 @@ def said(response: Response) -> Any:
 @pytest.mark.parametrize("mode", [*WHOLE, *CUT_OFF])
 def test_every_answer_fits_the_clients_types_plain_and_streamed(strict_client: OpenAI, mode: str) -> None:
     plain = strict_client.responses.create(**asked(mode))
-    *_, last = strict_client.responses.create(**asked(mode), stream=True)
-    assert last.type == ("response.completed" if mode in WHOLE else "response.incomplete")
-    assert said(last.response) == said(plain)  # type: ignore[union-attr]
+    events = list(strict_client.responses.create(**asked(mode), stream=True))
+    assert events[-1].type == ("response.completed" if mode in WHOLE else "response.incomplete")
+    assert said(events[-1].response) == said(plain)
+    check_stream([event.to_dict() for event in events])
 
 
 @pytest.mark.parametrize("mode", [*WHOLE, *CUT_OFF])
@@ -66,7 +68,8 @@ async def test_every_answer_fits_the_asynchronous_clients_types_plain_and_stream
 ) -> None:
     plain = await strict_async_client.responses.create(**asked(mode))
     events = [event async for event in await strict_async_client.responses.create(**asked(mode), stream=True)]
-    assert said(events[-1].response) == said(plain)  # type: ignore[union-attr]
+    assert said(events[-1].response) == said(plain)
+    check_stream([event.to_dict() for event in events])
 
 
 @pytest.mark.parametrize("mode", WHOLE)
@@ -94,7 +97,7 @@ async def test_the_asynchronous_stream_helper_builds_the_final_response(
 
 def test_the_stream_helper_adds_up_text_and_arguments(client: OpenAI) -> None:
     with client.responses.stream(**asked("text-and-tool")) as stream:
-        snapshots = {event.type: event.snapshot for event in stream if event.type.endswith(".delta")}  # type: ignore[union-attr]
+        snapshots = {event.type: event.snapshot for event in stream if event.type.endswith(".delta")}
     assert snapshots == {
         "response.output_text.delta": "Let me look.",
         "response.function_call_arguments.delta": PARIS,
@@ -180,9 +183,10 @@ def test_raw_answers_show_their_headers(client: OpenAI) -> None:
 async def test_a_streamed_answer_can_be_read_in_pieces_as_it_comes(
     async_client: AsyncOpenAI, model: ScriptedModel, tag: str
 ) -> None:
-    pieces = []
+    events = []
     async for event in await async_client.responses.create(model="slow", input=f"gate={tag}", stream=True):
+        events.append(event)
         if event.type == "response.output_text.delta":
-            pieces.append(event.delta)
             model.open_gate(tag)
-    assert pieces == ["before ", "after"]
+    check_stream([event.to_dict() for event in events])
+    assert [event.delta for event in events if event.type == "response.output_text.delta"] == ["before ", "after"]

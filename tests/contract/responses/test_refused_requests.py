@@ -95,6 +95,8 @@ BAD_VALUES: list[tuple[dict[str, Any], str, str]] = [
     ({"input": [{"role": "user", "content": [{"type": "magic"}]}]}, "invalid_value", "input[0].content[0]"),
     ({"input": [{"type": "function_call_output", "output": "x"}]}, "missing_required_parameter", "input[0].call_id"),
     ({"input": [{"role": "user", "content": "x", "id": "a b"}]}, "invalid_value", "input[0].id"),
+    ({"input": [{"type": "reasoning", "summary": []}]}, "invalid_item", "item"),
+    ({"input": [user("x"), {"type": "compaction_trigger"}]}, "invalid_value", "input[1]"),
     ({"conversation": "nonsense"}, "invalid_value", "conversation"),
     ({"conversation": {"id": "resp_1"}}, "invalid_value", "conversation"),
     # nothing to answer

@@ -114,10 +114,14 @@ async def test_a_preflight_carries_what_every_answer_does(toybox: Toybox, servin
         assert "origin" in answer.headers["vary"].lower()
 
 
-LOCAL = ["localhost", "localhost:1", "LocalHost", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8321", "localhost:", ""]
+LOCAL = [
+    "localhost", "localhost:1", "LocalHost", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8321", "localhost:", "",
+    "app.localhost:8321", "host.docker.internal:8321",
+]  # fmt: skip
 FOREIGN = [
     "evil.example", "evil.example:8321", "localhost.evil.example", "127.0.0.1.evil.example", "localhost@evil.example",
-    "xlocalhost", "::1", "[::2]", "[::1]x", "0.0.0.0", "192.168.0.1", "localhost:x.evil.example",
+    "xlocalhost", "xinternal", "internal", "host.internal.evil.example", "::1",
+    "[::2]", "[::1]x", "0.0.0.0", "192.168.0.1", "localhost:x.evil.example",
 ]  # fmt: skip
 
 

@@ -168,6 +168,16 @@ async def test_an_answer_that_has_begun_is_not_mixed_with_a_refusal(serving):
         assert (await connection.rest()).endswith(b"\r\n\r\n5\r\nbegun\r\n")
 
 
+async def test_a_refusal_does_not_overtake_the_answer_to_an_earlier_request(port, toybox):
+    body = b'{"text":"x"}'
+    slow = b"POST /v1/play HTTP/1.1\r\n" + HOST + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    async with connected(port) as connection:
+        await connection.send(slow + CHUNKED)
+        await toybox.called.wait()
+        await connection.send(b"nonsense\r\n")
+        assert await connection.rest() == b""
+
+
 async def test_a_refusal_after_an_answer_that_did_not_wait_for_the_body_is_not_taken_for_another(port):
     async with connected(port) as connection:
         await connection.send(CHUNKED + b"2000\r\n" + b" " * 0x2000 + b"\r\n")

@@ -1,4 +1,4 @@
-"""Idempotency keys: one run holds a key, what it did is marked with what it did, and a crash leaves the truth behind."""
+"""Idempotency keys: one run holds a key, what it did is marked with it, and a crash leaves the truth behind."""
 
 from __future__ import annotations
 

@@ -187,7 +187,9 @@ class Tools(ToolRuntime, ToolSession):
     def add(self, name: str, tool: Tool, **described: Any) -> None:
         """Offer one more tool."""
         assert not isinstance(self.definitions, Exception)
-        definition = ToolDefinition(**{"name": name, "description": None, "input_schema": {"type": "object"}} | described)
+        definition = ToolDefinition(
+            **{"name": name, "description": None, "input_schema": {"type": "object"}} | described
+        )
         self.definitions, self.tools[name] = [*self.definitions, definition], tool
 
     async def initialize(self) -> None: ...

@@ -132,9 +132,7 @@ async def test_padding_is_in_kept_events_where_it_was_asked_for(desk: Desk) -> N
 async def test_a_job_that_runs_is_cancelled_appends_nothing_and_drops_the_model(desk: Desk, streamed: bool) -> None:
     conversation_id, never = await desk.conversation(), asyncio.Event()
     desk.model.script, desk.model.answer = [ANSWER[0], never.wait], never.wait
-    frames = await desk.service.create_response(
-        request(background=True, stream=streamed, conversation=conversation_id)
-    )
+    frames = await desk.service.create_response(request(background=True, stream=streamed, conversation=conversation_id))
     await desk.model.asked.wait()
     [running] = await desk.responses()
     body = orjson.loads((await desk.service.cancel_response(running["id"])).body)

@@ -27,7 +27,6 @@ from llama_conversations.wire.events import Event
 from llama_conversations.wire.items import INPUT_ITEM
 from unit.services.responses.support import (
     PROVIDER,
-    USAGE,
     ScriptedModel,
     bare,
     call,

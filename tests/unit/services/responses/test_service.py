@@ -20,7 +20,16 @@ from llama_conversations.ids import new_id, partition_in
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings
 from llama_conversations.wire.answers import EventStream, Json
-from unit.services.responses.support import MODEL, NO_TOOLS, Desk, OneModel, ScriptedModel, open_desk, request, stores_of
+from unit.services.responses.support import (
+    MODEL,
+    NO_TOOLS,
+    Desk,
+    OneModel,
+    ScriptedModel,
+    open_desk,
+    request,
+    stores_of,
+)
 
 
 class NoModel(ModelRouter):

@@ -397,7 +397,9 @@ async def test_of_allowed_tools_of_a_server_one_or_all_are_meant(desk: Desk) -> 
         assert offered == ["look", *names]
 
 
-@pytest.mark.parametrize(("name", "said"), [(None, "required"), ("echo", {"type": "function", "function": {"name": "echo"}})])
+@pytest.mark.parametrize(
+    ("name", "said"), [(None, "required"), ("echo", {"type": "function", "function": {"name": "echo"}})]
+)
 async def test_a_choice_of_a_servers_tool_is_said_in_the_chats_words(box: Desk, name: str | None, said: object) -> None:
     await turn(box, tool_choice={"type": "mcp", "server_label": "box", "name": name})
     assert box.model.bodies[0]["tool_choice"] == said
