@@ -196,7 +196,7 @@ CALLING = [
 ]
 
 
-@pytest.mark.parametrize("mode", [*MADE, *CALLING])
+@pytest.mark.parametrize("mode", [*MADE, *CALLING, "tool-bad-arguments"])
 @pytest.mark.parametrize("kept", ["conversation", "chain", "replay"])
 def test_whatever_a_turn_makes_the_next_is_accepted(
     http: httpx2.Client, model: ScriptedModel, tag: str, mode: str, kept: str
