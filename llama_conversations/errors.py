@@ -22,6 +22,7 @@
     │   ├── RequestTooLarge, HeadTooLarge
     │   ├── NotHTTP
     │   ├── OriginForbidden, HostForbidden
+    │   ├── TooManyMessages, TooManyLanes, ConnectionExpired             limits of a WebSocket connection
     │   ├── StreamStalled                the caller does not read what it is sent
     │   └── ToolServerForbidden          the policy denies a tool server's address
     ├── UpstreamError                    a model server failed us

@@ -60,7 +60,7 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def serve(
+async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls it)
     app: ASGIApp,
     *,
     host: str,

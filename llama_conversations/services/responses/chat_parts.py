@@ -252,7 +252,8 @@ def _apply_patch_call(item: ApplyPatchCall) -> Iterator[Utterance]:
 
 
 def _computer_call(item: ComputerCall) -> Iterator[Utterance]:
-    yield Call(item.call_id, "computer", _json({"action": item.action, "actions": item.actions}))
+    asked = {"action": item.action, "actions": item.actions}
+    yield Call(item.call_id, "computer", _json({name: done for name, done in asked.items() if done is not None}))
 
 
 def _computer_output(item: ComputerCallOutput) -> Iterator[Utterance]:

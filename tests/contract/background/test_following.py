@@ -1,4 +1,4 @@
-"""Streams of responses in the background: replayed and followed live, from any number, any number of times, anywhere."""
+"""Streams of responses in the background: replayed and followed live, by any number, any number of times."""
 
 from __future__ import annotations
 

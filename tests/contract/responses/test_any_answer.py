@@ -13,7 +13,9 @@ from scripted_model import ScriptedModel, Step
 from scripted_model.answers import Answer, delta, finish
 
 ANSWERS = 60
-KINDS = ["content", "refusal", "reasoning_content", "call", "arguments"]
+SAID = ["content", "refusal", "reasoning_content"]
+KINDS = [*SAID, "calls"]
+PIECES = ["", "a", "b ", "é", "\n", "👩‍👩‍👧"]
 NAMES = ["get_weather", "get_time"]
 
 

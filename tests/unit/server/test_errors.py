@@ -22,6 +22,11 @@ def all_errors(cls: type[errors.StackError] = errors.StackError) -> list[type[er
 CASES: list[tuple[errors.StackError, int, str, str | None, str | None]] = [
     (errors.InvalidParameter("m", param="items[0]", code="invalid_type"), 400, INVALID, "invalid_type", "items[0]"),
     (errors.InvalidParameter("m", param=None, code="invalid_json"), 400, INVALID, "invalid_json", None),
+    (errors.TooManyMessages(), 429, "requests", "rate_limit_exceeded", None),
+    (errors.TooManyLanes(32), 400, INVALID, "websocket_stream_limit_reached", "stream_id"),
+    (errors.ConnectionExpired(3600), 400, INVALID, "websocket_connection_limit_reached", None),
+    (errors.QueueFull(1), 429, "requests", "rate_limit_exceeded", None),
+    (errors.NotInBackground("resp_1", "it has ended"), 400, INVALID, None, None),
     (errors.UnsupportedParameter("background"), 400, INVALID, "unsupported_parameter", "background"),
     (errors.MutuallyExclusiveParameters("a", "b"), 400, INVALID, "mutually_exclusive_parameters", None),
     (errors.ConversationNotFound("conv_1"), 404, INVALID, None, None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -372,9 +372,9 @@ class Jobs:
 
 
 @pytest.fixture
-async def jobs(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Jobs, None]:
+async def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     monkeypatch.setattr("llama_conversations.services.responses.journal.FLUSH_SECONDS", 0)
-    yield Jobs()
+    return Jobs()
 
 
 def journal_of(jobs: Jobs) -> EventJournal:
