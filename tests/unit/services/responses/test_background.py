@@ -42,7 +42,7 @@ def answering(desk: Desk) -> Desk:
 async def ended(desk: Desk, response_id: str) -> JsonObject:
     """A response, once it has ended."""
     async with asyncio.timeout(20):
-        while (body := await desk.retrieved(response_id))["status"] not in TERMINAL:
+        while (body := await desk.retrieved(response_id))["status"] not in TERMINAL:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return body
 
