@@ -289,6 +289,24 @@ async def test_a_rejected_request_names_the_parameter_in_the_error_event(desk: D
     assert events[-2] == {**events[-2], "code": "invalid_prompt", "message": "too long", "param": "input"}
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (None, None),
+        ("max_tokens", "max_output_tokens"),
+        ("messages[0].content", "input"),
+        ("response_format.json_schema", "text.format"),
+        ("temperature", "temperature"),
+        ("seed", "seed"),
+    ],
+)
+async def test_a_rejected_request_names_what_the_caller_sent(desk: Desk, theirs: str | None, ours: str | None) -> None:
+    desk.model.answer = UpstreamRejected(PROVIDER, "bad", code=None, param=theirs)
+    with pytest.raises(UpstreamRejected) as found:
+        await desk.create()
+    assert found.value.param == ours
+
+
 @pytest.mark.parametrize("place", range(9))
 async def test_a_reader_that_stops_at_any_event_ends_the_turn_and_drops_the_model(desk: Desk, place: int) -> None:
     conversation_id = await desk.conversation()
