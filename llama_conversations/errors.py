@@ -15,10 +15,14 @@
     │   ├── ModelNotFound
     │   ├── CursorNotFound               ``after`` or ``before`` names nothing in this list
     │   ├── DuplicateItem
+    │   ├── NotInBackground              only background responses can be cancelled
     │   ├── ConversationLocked           another turn is running on the conversation
+    │   ├── IdempotencyKeyReused         an idempotency key is used again for another request
+    │   ├── AnswerNotKept                what a request was answered is too long to be told again
     │   ├── RequestTooLarge, HeadTooLarge
     │   ├── NotHTTP
     │   ├── OriginForbidden, HostForbidden
+    │   ├── TooManyMessages, TooManyLanes, ConnectionExpired             limits of a WebSocket connection
     │   ├── StreamStalled                the caller does not read what it is sent
     │   └── ToolServerForbidden          the policy denies a tool server's address
     ├── UpstreamError                    a model server failed us
@@ -35,7 +39,10 @@
     │   └── RecordingUnreadable          a recording's file is not one
     ├── ToolFailed                       a tool server could not be reached, or does not keep to its protocol
     ├── TurnLost                         a turn's lease ran out before it could be committed
-    ├── Overloaded, ShuttingDown         try again later
+    ├── IdempotencyKeyLost               a key's lease ran out before its request had an effect
+    ├── Overloaded                       try again later
+    │   └── QueueFull
+    ├── ShuttingDown                     try again later
     ├── ConfigError                      run.yaml, or what it names, is wrong
     │   └── EnvVarError
     └── StorageError
@@ -206,6 +213,36 @@ class ConversationLocked(RequestError):
         self.conversation_id = conversation_id
 
 
+class NotInBackground(RequestError):
+    """A response that was not created with ``background: true``, or that has ended, cannot be cancelled."""
+
+    def __init__(self, response_id: str, reason: str) -> None:
+        super().__init__(f"Response with id '{response_id}' cannot be cancelled: {reason}.")
+        self.response_id = response_id
+
+
+class IdempotencyKeyReused(RequestError):
+    """An idempotency key belongs to another request: of another method, path, query or body."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The idempotency key '{key}' was used for another request before. To repeat a request, send the same "
+            "body to the same URL; for another one, use a new key."
+        )
+        self.key = key
+
+
+class AnswerNotKept(RequestError):
+    """A request with an idempotency key was carried out, and its answer is too long to be kept and told again."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The request with the idempotency key '{key}' was carried out before. Its answer was too long to be kept "
+            "and cannot be repeated: retrieve what it made instead."
+        )
+        self.key = key
+
+
 class RequestTooLarge(RequestError):
     """The body is larger than the server takes."""
 
@@ -257,6 +294,35 @@ class StreamStalled(RequestError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"Nothing of the stream was read for {seconds:g} seconds: the rest of it was dropped.")
+        self.seconds = seconds
+
+
+class TooManyMessages(RequestError):
+    """So many messages of a connection wait for their turn that no further one is taken."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many messages of this connection wait for their turn. Wait until a response has ended.")
+
+
+class TooManyLanes(RequestError):
+    """A connection has used so many distinct stream ids that no further one is taken."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"This WebSocket connection has reached its maximum number of distinct stream IDs ({limit}). "
+            "Reuse an existing stream_id or open a new WebSocket connection."
+        )
+        self.limit = limit
+
+
+class ConnectionExpired(RequestError):
+    """A connection has lasted as long as one may."""
+
+    def __init__(self, seconds: float) -> None:
+        lasted = f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"
+        super().__init__(
+            f"Responses websocket connection limit reached ({lasted}). Create a new websocket connection to continue."
+        )
         self.seconds = seconds
 
 
@@ -377,11 +443,33 @@ class TurnLost(StackError):
         self.response_id = response_id
 
 
+class IdempotencyKeyLost(StackError):
+    """An idempotency key's lease ran out, and somebody else took it, before its request had its effect: it has none."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The request with the idempotency key '{key}' was taken over by another process. Please retry."
+        )
+        self.key = key
+
+
 class Overloaded(StackError):
     """A bounded queue is full; nothing was stored."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"The server is overloaded: {what}. Please retry.")
+
+
+class QueueFull(Overloaded):
+    """So many background responses wait that no further one is taken; nothing was stored.
+
+    Args:
+        limit: How many may wait.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} background responses are waiting, which is the limit")
+        self.limit = limit
 
 
 class ShuttingDown(StackError):

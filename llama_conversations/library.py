@@ -24,7 +24,7 @@ __all__ = ["asgi_app", "client_for", "open_client"]
 
 def asgi_app(stack: Stack) -> ASGIApp:
     """The app that serves an open stack's routes; who runs it opens and closes the stack."""
-    return build_app(stack.bindings(), stack.loaded.config.server)
+    return build_app(stack.bindings(), stack.loaded.config.server, stack.idempotency_keys())
 
 
 def client_for(stack: Stack) -> AsyncOpenAI:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from llama_conversations.wire.catalog import Health
 
@@ -26,12 +26,27 @@ class ProviderModel:
     context_length: int | None = None
 
 
+WireApi = Literal["chat", "responses"]
+"""``chat``: chat completions, which most model servers speak; ``responses``: the Responses API itself."""
+
+
+OutputLimit = Literal["max_tokens", "max_completion_tokens"]
+"""``max_tokens`` is what every model server knows; OpenAI's reasoning models take the other one only."""
+
+
 @runtime_checkable
 class Inference(Protocol):
-    """Chat completions from one provider. Requests and answers are JSON as bytes: no object is made per token.
+    """Models of one provider. Requests and answers are JSON as bytes: no object is made per token.
+
+    Inherit from it: what a provider does not say is answered here. It is asked in chat completions, and counts nothing.
 
     Errors: every method raises the fitting kind of ``errors.UpstreamError`` for whatever the model server does.
     """
+
+    @property
+    def wire_api(self) -> WireApi:
+        """Which API the model server is asked in."""
+        return "chat"
 
     @abstractmethod
     async def initialize(self) -> None:
@@ -53,6 +68,18 @@ class Inference(Protocol):
         """The models that the model server has now."""
         ...
 
+    @property
+    def output_limit(self) -> OutputLimit:
+        """The name by which the model server takes the limit of an answer's length."""
+        return "max_tokens"
+
+    async def count_tokens(self, body: bytes) -> int | None:  # noqa: ARG002  (for those who can count)
+        """What a chat completion request (as for ``chat_completion``) costs to read, in tokens.
+
+        ``None`` where the model server has no counter of its own.
+        """
+        return None
+
     @abstractmethod
     async def chat_completion(self, body: bytes) -> bytes:
         """One chat completion. ``body`` is a request with ``model`` being the provider's own id, without ``stream``."""
@@ -66,3 +93,11 @@ class Inference(Protocol):
         stream); closing it (``aclose``) drops the connection, so that the model server stops working.
         """
         ...
+
+    async def create_response(self, body: bytes) -> bytes:  # noqa: ARG002  (for those who have it)
+        """One response, of a model server with ``wire_api`` ``responses``; ``body`` is a request without ``stream``."""
+        raise LookupError("this provider is asked in chat completions")
+
+    def stream_response(self, body: bytes) -> AsyncGenerator[bytes, None]:  # noqa: ARG002  (as above)
+        """The events of a response, each the JSON of one event, without SSE framing; as ``stream_chat_completion``."""
+        raise LookupError("this provider is asked in chat completions")

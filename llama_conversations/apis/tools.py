@@ -48,12 +48,12 @@ class ToolServer:
 
     label: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    authorization: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    authorization: str | None = field(default=None, repr=False)
 
 
 class ToolSession(Protocol):
-    """An open connection to one tool server, for one turn.
+    """An open connection to one tool server, for one turn. It may be opened, used and closed in different tasks.
 
     Errors of both: ``errors.ToolFailed`` with what went wrong, fit for the model and the caller.
     """

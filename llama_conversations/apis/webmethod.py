@@ -12,6 +12,7 @@ V1 = "v1"
 """API level: the first path segment of every stable route."""
 
 _ATTRIBUTE = "__webmethod__"
+_SOCKET_ATTRIBUTE = "__websocket__"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,3 +60,21 @@ def webmethods(protocol: type) -> Iterator[tuple[str, WebMethod]]:
         found = getattr(member, _ATTRIBUTE, None)
         if isinstance(found, WebMethod):
             yield name, found
+
+
+def websocket(route: str, level: str = V1) -> Callable[[F], F]:
+    """Serve connections (RFC 6455) under a route; the protocol's method makes each one's ``Channel``."""
+
+    def mark(function: F) -> F:
+        setattr(function, _SOCKET_ATTRIBUTE, f"/{level}{route}")
+        return function
+
+    return mark
+
+
+def websockets(protocol: type) -> Iterator[tuple[str, str]]:
+    """The names and whole paths of a protocol's WebSocket methods."""
+    for name, member in vars(protocol).items():
+        path = getattr(member, _SOCKET_ATTRIBUTE, None)
+        if isinstance(path, str):
+            yield name, path

@@ -84,6 +84,7 @@ async def _serve(stack: Stack) -> None:
             host=settings.host,
             port=settings.port,
             shutdown_timeout=settings.shutdown_timeout_seconds,
+            max_message_bytes=settings.limits.max_body_bytes,
             on_started=lambda port: show_welcome(console, stack, settings.host, port),
             on_signal=drain,
         )

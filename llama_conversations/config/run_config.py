@@ -24,7 +24,7 @@ from llama_conversations.config.findings import KeyPath, unknown_name
 from llama_conversations.config.settings import SettingsModel, demand_error, located_errors, plain_error
 
 CONFIG_VERSION = 1
-KNOWN_APIS = ("inference",)
+KNOWN_APIS = ("inference", "tool_runtime")
 DEFAULT_BACKEND = "default"
 DEFAULT_DATABASE = "~/.llama_conversations/state.db"
 MEBIBYTE = 1024 * 1024
@@ -182,10 +182,21 @@ class ModelResource(SettingsModel):
     metadata: dict[str, JsonValue] = Field(default_factory=dict, description="Anything else to be said about it")
 
 
+class ToolGroupResource(SettingsModel):
+    """Tools that the server runs for whoever names their group."""
+
+    tool_group_id: Name = Field(description="Name that clients give as connector_id of a tool of type mcp")
+    provider_id: Name = Field(description="Tool runtime provider that reaches it; if that is left out, so is the group")
+    arguments: dict[str, JsonValue] = Field(
+        default_factory=dict, description="What the provider needs to reach it, such as server_url and authorization"
+    )
+
+
 class RegisteredResources(SettingsModel):
     """What is served beside what the providers offer of themselves."""
 
     models: list[ModelResource] = Field(default_factory=list, description="Models under names of your own")
+    tool_groups: list[ToolGroupResource] = Field(default_factory=list, description="Tool servers that you trust")
 
 
 class CorsConfig(SettingsModel):
@@ -212,6 +223,11 @@ class LimitsConfig(SettingsModel):
     max_concurrent_turns: int = Field(
         default=1000, ge=1, description="Turns that run at once; more are refused with a request to retry"
     )
+    max_background_turns: int = Field(default=64, ge=1, description="Of these, turns in the background")
+    max_queued_turns: int = Field(
+        default=10_000, ge=1, description="Background turns that may wait; more are refused with a request to retry"
+    )
+    websocket_seconds: Seconds = Field(default=3600, description="How long a WebSocket may stay connected")
 
 
 class ServerConfig(SettingsModel):
@@ -328,16 +344,22 @@ class StackRunConfig(SettingsModel):
 
     @field_validator("registered_resources")
     @classmethod
-    def _models_have_providers(cls, resources: RegisteredResources, info: ValidationInfo) -> RegisteredResources:
+    def _resources_have_providers(cls, resources: RegisteredResources, info: ValidationInfo) -> RegisteredResources:
         providers: dict[str, list[ProviderEntry]] | None = info.data.get("providers")
         wrong = _named_twice([model.model_id for model in resources.models], "models", "model_id")
+        wrong += _named_twice([group.tool_group_id for group in resources.tool_groups], "tool_groups", "tool_group_id")
         if providers is not None:
-            known = [entry.provider_id for entry in providers.get("inference", ())]
-            wrong += [
-                (("models", position, "provider_id"), unknown_name("inference provider", model.provider_id, known))
-                for position, model in enumerate(resources.models)
-                if model.provider_id not in known
-            ]
+            named = {
+                ("inference", "inference provider", "models"): [m.provider_id for m in resources.models],
+                ("tool_runtime", "tool runtime", "tool_groups"): [g.provider_id for g in resources.tool_groups],
+            }
+            for (api, kind, group), provider_ids in named.items():
+                known = [entry.provider_id for entry in providers.get(api, ())]
+                wrong += [
+                    ((group, position, "provider_id"), unknown_name(kind, provider_id, known))
+                    for position, provider_id in enumerate(provider_ids)
+                    if provider_id not in known
+                ]
         if wrong:
             raise located_errors(*wrong)
         return resources

@@ -134,7 +134,7 @@ class _Substituter:
     def _resources(self, value: object, path: KeyPath) -> object:
         if not isinstance(value, Mapping):
             return self._walk(value, path)
-        readers = {"models": self._models}
+        readers = {"models": self._models, "tool_groups": self._tool_groups}
         return {key: readers.get(key, self._walk)(inner, (*path, key)) for key, inner in value.items()}
 
     def _models(self, entries: object, path: KeyPath) -> object:
@@ -147,6 +147,17 @@ class _Substituter:
                 self._result.models.append(SkippedModel(str(_field(entry, "model_id")), reason))
             else:
                 kept[position] = self._walk(entry, (*path, position))
+        self._result.kept[path] = list(kept)
+        return list(kept.values())
+
+    def _tool_groups(self, entries: object, path: KeyPath) -> object:
+        if not _is_list(entries):
+            return self._walk(entries, path)
+        kept = {
+            position: self._walk(entry, (*path, position))
+            for position, entry in enumerate(entries)
+            if (self._skip_reason(entry) or self._absence_reason(entry)) is None
+        }
         self._result.kept[path] = list(kept)
         return list(kept.values())
 

@@ -26,7 +26,14 @@ JSON = b"application/json"
 _RESERVED = (b".localhost", b".internal")
 """Ends of names that nobody can register (RFC 6761; ICANN, 2024): ``host.docker.internal`` is how containers call."""
 
-_EXPOSED_HEADERS = ("x-request-id", "openai-processing-ms", "retry-after", "retry-after-ms", "x-should-retry")
+_EXPOSED_HEADERS = (
+    "x-request-id",
+    "openai-processing-ms",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "idempotent-replayed",
+)
 
 
 class CorsApp(CORSMiddleware):

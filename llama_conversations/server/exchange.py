@@ -57,7 +57,7 @@ class Exchange:
         self.scope = scope
         self._receive = receive
         self._send = send
-        self.method: str = scope["method"]
+        self.method: str = scope.get("method", "GET")  # a WebSocket's handshake is a GET (RFC 6455, 4.1)
         self.request_id = new_request_id()
         self.status: int | None = None
         self.streaming = False
@@ -159,6 +159,8 @@ class Exchange:
         await self._pass({"type": "http.response.start", "status": status, "headers": lines})
 
     async def _pass(self, message: Message) -> None:
+        if self.scope["type"] == "websocket":  # a handshake that is refused (ASGI, WebSocket denial response)
+            message = {**message, "type": f"websocket.{message['type']}"}
         try:
             await self._send(message)
         except OSError:  # how some ASGI servers say it (ASGI 2.4)

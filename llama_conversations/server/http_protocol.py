@@ -26,14 +26,16 @@ MAX_UNFINISHED_BYTES = 2 * MAX_HEAD_BYTES
 LINGER_SECONDS = 2
 """How long a client may go on sending after a refusal; closed at once, the connection would take the answer along."""
 
+_HANDSHAKE = frozenset((b"sec-websocket-key", b"sec-websocket-version"))
+
 
 class HttpProtocol(HttpToolsProtocol):
     """One connection.
 
     What differs from uvicorn's protocol: what is no HTTP/1.1 is answered with the error envelope. The head of a request
-    is bounded. Trailer fields are dropped, not added to the headers. An offer to upgrade (``Upgrade: h2c``, which the
-    JDK's client makes by default) is passed over, as RFC 9110, 7.8 allows; uvicorn would take the request's body for
-    the new protocol's, and lose it.
+    is bounded. Trailer fields are dropped, not added to the headers. An offer to upgrade to anything but a WebSocket
+    (``Upgrade: h2c``, which the JDK's client makes by default) is passed over, as RFC 9110, 7.8 allows; uvicorn would
+    take the request's body for the new protocol's, and lose it.
     """
 
     _refused = False  # nothing that comes is looked at any more
@@ -60,8 +62,19 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                return b""
             return self._head_without_offer() + data[offer.args[0] :]
         return b""
+
+    def _should_upgrade(self) -> bool:
+        """Whether it is a WebSocket's handshake (RFC 6455, 4.1), and no other request waits in front of it."""
+        if self.parser.get_method() != b"GET" or not _HANDSHAKE.issubset(name for name, _ in self.headers):
+            return False
+        # uvicorn declares the cycle without None
+        idle = self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
+        return idle and super()._should_upgrade()
 
     def _head_without_offer(self) -> bytes:
         fields = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade")
@@ -74,7 +87,9 @@ class HttpProtocol(HttpToolsProtocol):
         fields = [len(name) + len(value) + FIELD_BYTES for name, value in self.headers]
         if len(self.url) + sum(fields) > MAX_HEAD_BYTES:
             raise HeadTooLarge(MAX_HEAD_BYTES)
-        if not self.parser.should_upgrade():
+        if self._should_upgrade():
+            super().on_headers_complete()
+        elif not self.parser.should_upgrade():
             super().on_headers_complete()
             self.headers = []  # for the fields behind the body, which are not the request's own (RFC 9110, 6.5.1)
         elif self.parser.get_method() == b"CONNECT":

@@ -10,7 +10,8 @@ from typing import Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from llama_conversations.apis.webmethod import WebMethod, webmethods
+from llama_conversations.apis.channels import Channel
+from llama_conversations.apis.webmethod import WebMethod, webmethods, websockets
 from llama_conversations.server.parameters import Parameters, parameters_of
 from llama_conversations.wire.answers import EventStream, Json
 
@@ -37,6 +38,26 @@ class Route:
     answer: type[BaseModel]
     streams: bool
     call: Callable[..., Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SocketRoute:
+    """A WebSocket method, bound to its implementation; ``connect`` makes a connection's channel."""
+
+    protocol: type
+    path: str
+    connect: Callable[[], Channel]
+
+
+def bind_sockets(protocol: type, implementation: object) -> list[SocketRoute]:
+    """The WebSockets of an API. Raises ``TypeError`` when the implementation lacks one of the methods."""
+    routes = []
+    for name, path in websockets(protocol):
+        connect = getattr(implementation, name, None)
+        if not callable(connect):
+            raise TypeError(f"{type(implementation).__name__} lacks {protocol.__name__}.{name}")
+        routes.append(SocketRoute(protocol, path, connect))
+    return routes
 
 
 def bind(protocol: type, implementation: object) -> list[Route]:

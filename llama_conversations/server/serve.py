@@ -19,6 +19,7 @@ from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
 from llama_conversations.server.browsers import LocalNames
 from llama_conversations.server.http_protocol import HttpProtocol
+from llama_conversations.server.websocket_protocol import WebSocketProtocol
 
 __all__ = ["CannotListen", "new_event_loop", "serve"]
 
@@ -31,6 +32,12 @@ BACKLOG = 2048
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep an idle connection (httpx 5 s, aiohttp 15 s, nginx 60 s), so that they are who closes it."""
+
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+"""Of a WebSocket, unless the caller says otherwise."""
+
+PING_SECONDS = 20.0
+"""How often a WebSocket's client is asked whether it is there, and how long it may take to say so."""
 
 CANCEL_SECONDS = 5
 """How long a request that is cancelled may take to end."""
@@ -53,12 +60,13 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def serve(
+async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls it)
     app: ASGIApp,
     *,
     host: str,
     port: int,
     shutdown_timeout: float,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
     on_started: Callable[[int], None] | None = None,
     on_signal: Callable[[int], None] | None = None,
 ) -> None:
@@ -71,6 +79,7 @@ async def serve(
     Args:
         port: 0 for any that is free.
         shutdown_timeout: Seconds that running requests may take to end before they are cancelled.
+        max_message_bytes: Largest message of a WebSocket; a larger one closes it (1009).
         on_started: Called with the real port when requests are being served.
         on_signal: Called at each signal with how many there were, while running requests still wait for their answers.
 
@@ -80,18 +89,22 @@ async def serve(
     listener = _listen(host, port)
     if ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         app = LocalNames(app, host)
-    server = _Server(_config(app, shutdown_timeout), listener, on_started, on_signal)
+    server = _Server(_config(app, shutdown_timeout, max_message_bytes), listener, on_started, on_signal)
     try:
         await server.serve(sockets=[listener])
     finally:
         await server.close()
 
 
-def _config(app: ASGIApp, shutdown_timeout: float) -> uvicorn.Config:
+def _config(app: ASGIApp, shutdown_timeout: float, max_message_bytes: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=HttpProtocol,
-        ws="none",
+        ws=WebSocketProtocol,
+        ws_max_size=max_message_bytes,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        ws_per_message_deflate=False,  # it would cost more, for each of many small messages, than it saves
         lifespan="off",
         interface="asgi3",
         log_config=None,

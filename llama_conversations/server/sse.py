@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from llama_conversations.server.errors import Refusal
 from llama_conversations.server.exchange import ClientGone, Exchange
 
-__all__ = ["PING", "PING_SECONDS", "error_frame", "send_events"]
+__all__ = ["HEADERS", "PING", "PING_SECONDS", "error_frame", "send_events"]
 
 CONTENT_TYPE = b"text/event-stream; charset=utf-8"
 HEADERS: Mapping[str, str] = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -38,6 +38,7 @@ async def send_events(
     frames: AsyncGenerator[bytes, None],
     gone: asyncio.Future[None],
     ping_seconds: float = PING_SECONDS,
+    headers: Mapping[str, str] = HEADERS,
 ) -> None:
     """Answer with events. The status goes out with the first frame, so an error before it is an ordinary answer.
 
@@ -46,6 +47,7 @@ async def send_events(
 
     Args:
         gone: Is done when the client has closed the connection.
+        headers: Of the answer, beside its type.
 
     Raises:
         ClientGone: It has.
@@ -57,22 +59,28 @@ async def send_events(
     gone.add_done_callback(outbox.wake)
     try:
         await asyncio.sleep(0)  # the generator's first step
-        await _empty(outbox, filler, exchange, ping_seconds)
+        await _empty(outbox, filler, exchange, ping_seconds, headers)
     finally:
         gone.remove_done_callback(outbox.wake)
         await _stop(filler)
     if exchange.status is None:
-        await exchange.begin_stream(CONTENT_TYPE, HEADERS)
+        await exchange.begin_stream(CONTENT_TYPE, headers)
     await exchange.end_stream()
 
 
-async def _empty(outbox: _Outbox, filler: asyncio.Task[None], exchange: Exchange, ping_seconds: float) -> None:
+async def _empty(
+    outbox: _Outbox,
+    filler: asyncio.Task[None],
+    exchange: Exchange,
+    ping_seconds: float,
+    headers: Mapping[str, str],
+) -> None:
     """Send what the outbox gets, until the generator has ended; then raise what it raised, if it did."""
     pings: _Pings | None = None
     try:
         while (data := await outbox.take(filler)) is not None:
             if pings is None:
-                await exchange.begin_stream(CONTENT_TYPE, HEADERS)
+                await exchange.begin_stream(CONTENT_TYPE, headers)
                 pings = _Pings(outbox, ping_seconds)
             if exchange.method == "HEAD":
                 return

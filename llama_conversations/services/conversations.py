@@ -12,6 +12,7 @@ from llama_conversations.ids import CONVERSATION_PREFIX, new_id, partition_of
 from llama_conversations.services.items import apply_include
 from llama_conversations.services.pages import list_page, page_query
 from llama_conversations.services.references import ItemFinder, prepare_input
+from llama_conversations.storage.effects import answered
 from llama_conversations.storage.records import MICROSECONDS, ConversationRecord, ItemRecord, now_us
 from llama_conversations.storage.stores import ConversationStore
 from llama_conversations.wire.answers import Json
@@ -52,8 +53,7 @@ class ConversationServiceImpl(Conversations):
             id=new_id(CONVERSATION_PREFIX), created_at=now_us(), metadata=_metadata_text(request.metadata)
         )
         items = await self._prepare(scope, request.items or [], conversation.id, None)
-        await self._store.create(scope, conversation, items)
-        return Json(Conversation, _conversation_text(conversation).encode())
+        return await answered(self._store.create(scope, conversation, items), lambda _: _shown(conversation))
 
     async def list_conversations(
         self,
@@ -71,14 +71,12 @@ class ConversationServiceImpl(Conversations):
 
     async def get_conversation(self, conversation_id: str) -> Json[Conversation]:
         """See ``Conversations``. Errors: ``ConversationNotFound``."""
-        found = await self._store.get(current_scope(), conversation_id)
-        return Json(Conversation, _conversation_text(found).encode())
+        return _shown(await self._store.get(current_scope(), conversation_id))
 
     async def update_conversation(self, conversation_id: str, request: UpdateConversation) -> Json[Conversation]:
         """See ``Conversations``. Errors: ``ConversationNotFound``."""
         metadata = _metadata_text(request.metadata)
-        updated = await self._store.update_metadata(current_scope(), conversation_id, metadata)
-        return Json(Conversation, _conversation_text(updated).encode())
+        return await answered(self._store.update_metadata(current_scope(), conversation_id, metadata), _shown)
 
     async def delete_conversation(self, conversation_id: str) -> Json[ConversationDeleted]:
         """See ``Conversations``. Errors: ``ConversationNotFound``."""
@@ -91,8 +89,9 @@ class ConversationServiceImpl(Conversations):
         """See ``Conversations``. Errors: ``InvalidParameter``, ``ConversationNotFound``, ``DuplicateItem``."""
         scope = current_scope()
         items = await self._prepare(scope, request.items, conversation_id, conversation_id)
-        await self._store.append(scope, conversation_id, items)
-        return item_page(items, include, has_more=False)
+        return await answered(
+            self._store.append(scope, conversation_id, items), lambda _: item_page(items, include, has_more=False)
+        )
 
     async def list_items(
         self,
@@ -116,8 +115,7 @@ class ConversationServiceImpl(Conversations):
 
     async def delete_item(self, conversation_id: str, item_id: str) -> Json[Conversation]:
         """See ``Conversations``. Errors: ``ConversationNotFound``, ``ItemNotFound``."""
-        conversation = await self._store.delete_item(current_scope(), conversation_id, item_id)
-        return Json(Conversation, _conversation_text(conversation).encode())
+        return _shown(await self._store.delete_item(current_scope(), conversation_id, item_id))
 
     async def _prepare(
         self, scope: AccessScope, items: Sequence[InputItem], conversation_id: str, within: str | None
@@ -140,6 +138,10 @@ def item_page(items: Sequence[ItemRecord], include: Sequence[Include] | None, ha
 
 def _metadata_text(metadata: dict[str, str] | None) -> str:
     return orjson.dumps(metadata or {}).decode()
+
+
+def _shown(record: ConversationRecord) -> Json[Conversation]:
+    return Json(Conversation, _conversation_text(record).encode())
 
 
 def _conversation_text(record: ConversationRecord) -> str:

@@ -9,6 +9,7 @@ from llama_conversations.access import current_scope
 from llama_conversations.apis.prompts import Prompts
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.ids import PROMPT_PREFIX, new_id
+from llama_conversations.storage.effects import answered
 from llama_conversations.storage.records import MICROSECONDS, PromptRecord, now_us
 from llama_conversations.storage.stores import PromptStore
 from llama_conversations.wire.answers import Json
@@ -23,7 +24,7 @@ from llama_conversations.wire.prompts import (
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _VARIABLE_NAME = re.compile(_NAME)
-_PLACE = re.compile(r"\{\{\s*(" + _NAME + r")\s*\}\}")
+PLACE = re.compile(r"\{\{\s*(" + _NAME + r")\s*\}\}")
 
 
 class PromptsServiceImpl(Prompts):
@@ -42,8 +43,7 @@ class PromptsServiceImpl(Prompts):
             is_default=True,
             created_at=now_us(),
         )
-        await self._prompts.create(current_scope(), record)
-        return Json.whole(_wire_prompt(record))
+        return await answered(self._prompts.create(current_scope(), record), lambda _: _shown(record))
 
     async def list_prompts(self) -> Json[PromptList]:
         """See ``Prompts``."""
@@ -51,7 +51,7 @@ class PromptsServiceImpl(Prompts):
 
     async def get_prompt(self, prompt_id: str, *, version: int | None = None) -> Json[Prompt]:
         """See ``Prompts``. Errors: ``PromptNotFound``."""
-        return Json.whole(_wire_prompt(await self._prompts.get(current_scope(), prompt_id, version)))
+        return _shown(await self._prompts.get(current_scope(), prompt_id, version))
 
     async def update_prompt(self, prompt_id: str, request: UpdatePrompt) -> Json[Prompt]:
         """See ``Prompts``. Errors: ``PromptNotFound``; ``InvalidParameter`` also when ``version`` is not the latest."""
@@ -63,13 +63,16 @@ class PromptsServiceImpl(Prompts):
             is_default=request.set_as_default,
             created_at=now_us(),
         )
-        if not await self._prompts.add_version(current_scope(), record):
+        answer = await answered(
+            self._prompts.add_version(current_scope(), record), lambda added: _shown(record) if added else None
+        )
+        if answer is None:
             latest = (await self._prompts.versions(current_scope(), prompt_id))[-1].version
             raise InvalidParameter(
                 f"Version {request.version} is not the latest version of prompt '{prompt_id}', which is {latest}.",
                 param="version",
             )
-        return Json.whole(_wire_prompt(record))
+        return answer
 
     async def delete_prompt(self, prompt_id: str) -> Json[PromptDeleted]:
         """See ``Prompts``. Errors: ``PromptNotFound``."""
@@ -82,7 +85,7 @@ class PromptsServiceImpl(Prompts):
 
     async def set_default_version(self, prompt_id: str, request: SetDefaultVersion) -> Json[Prompt]:
         """See ``Prompts``. Errors: ``PromptNotFound``, also for a version that does not exist."""
-        return Json.whole(_wire_prompt(await self._prompts.set_default(current_scope(), prompt_id, request.version)))
+        return await answered(self._prompts.set_default(current_scope(), prompt_id, request.version), _shown)
 
 
 def checked_variables(text: str, declared: Sequence[str] | None) -> Sequence[str]:
@@ -91,7 +94,7 @@ def checked_variables(text: str, declared: Sequence[str] | None) -> Sequence[str
     Errors: ``InvalidParameter`` when a declared one is no name, stands twice or is not in the text, or when the text
     names one that is not declared.
     """
-    named = list(dict.fromkeys(_PLACE.findall(text)))
+    named = list(dict.fromkeys(PLACE.findall(text)))
     if declared is None:
         return named
     for index, name in enumerate(declared):
@@ -111,6 +114,10 @@ def _problem_with(name: str, earlier: Sequence[str], named: Sequence[str]) -> st
     if name not in named:
         return f"The variable '{name}' is declared, but '{{{{{name}}}}}' is not in the prompt."
     return None
+
+
+def _shown(record: PromptRecord) -> Json[Prompt]:
+    return Json.whole(_wire_prompt(record))
 
 
 def _wire_prompt(record: PromptRecord) -> Prompt:

@@ -10,10 +10,12 @@ from llama_conversations.apis.conversations import Conversations
 from llama_conversations.apis.inference import Inference
 from llama_conversations.apis.prompts import Prompts
 from llama_conversations.apis.responses import Responses
+from llama_conversations.apis.tools import ToolRuntime
 
 INFERENCE = "inference"
+TOOL_RUNTIME = "tool_runtime"
 
-PROVIDER_APIS: Mapping[str, type] = {INFERENCE: Inference}
+PROVIDER_APIS: Mapping[str, type] = {INFERENCE: Inference, TOOL_RUNTIME: ToolRuntime}
 """What run.yaml lists providers of, each with the protocol that they implement."""
 
 SERVICE_APIS: Mapping[str, type] = {

@@ -10,6 +10,7 @@ from llama_conversations.apis.catalog import Models
 from llama_conversations.apis.chat import ChatCompletions
 from llama_conversations.apis.inference import Inference
 from llama_conversations.apis.responses import Responses
+from llama_conversations.apis.tools import ToolRuntime
 from llama_conversations.config.run_config import StackRunConfig
 from llama_conversations.services.chat import ChatCompletionsServiceImpl
 from llama_conversations.services.conversations import ConversationServiceImpl
@@ -18,7 +19,8 @@ from llama_conversations.services.models import DiscoveryTiming, ModelAlias, Mod
 from llama_conversations.services.prompts import PromptsServiceImpl
 from llama_conversations.services.providers import ProviderEntry, ProvidersServiceImpl
 from llama_conversations.services.references import ItemFinder
-from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings
+from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings, TurnStores
+from llama_conversations.services.tools import ToolGroup, ToolServers
 from llama_conversations.stack.known_apis import SERVICE_APIS
 from llama_conversations.storage.open import Storage
 
@@ -50,6 +52,7 @@ def build_services(
     config: StackRunConfig,
     storage: Storage,
     inference: Mapping[str, Inference],
+    tool_runtimes: Mapping[str, ToolRuntime],
     providers: Sequence[ProviderEntry],
     inference_types: Sequence[str],
 ) -> Services:
@@ -57,6 +60,7 @@ def build_services(
 
     Args:
         inference: Inference providers by id; a live view, complete once the stack is open.
+        tool_runtimes: Tool runtime providers by id; likewise.
         providers: All providers; likewise.
         inference_types: The types of the inference providers.
     """
@@ -67,7 +71,12 @@ def build_services(
         conversations=ConversationServiceImpl(
             storage.conversations, ItemFinder(storage.conversations, storage.responses)
         ),
-        responses=ResponsesServiceImpl(storage.conversations, storage.responses, models, _turn_settings(config)),
+        responses=ResponsesServiceImpl(
+            TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets),
+            models,
+            ToolServers(tool_runtimes, _tool_groups(config)),
+            _turn_settings(config),
+        ),
         chat_completions=ChatCompletionsServiceImpl(models),
         models=models,
         prompts=PromptsServiceImpl(storage.prompts),
@@ -83,12 +92,21 @@ def _aliases(config: StackRunConfig) -> Sequence[ModelAlias]:
     ]
 
 
+def _tool_groups(config: StackRunConfig) -> Mapping[str, ToolGroup]:
+    return {
+        group.tool_group_id: ToolGroup(group.provider_id, group.arguments)
+        for group in config.registered_resources.tool_groups
+    }
+
+
 def _turn_settings(config: StackRunConfig) -> TurnSettings:
     return TurnSettings(
         lease_seconds=config.turns.lease_seconds,
         sweep_seconds=config.turns.sweep_seconds,
         drain_seconds=config.server.shutdown_timeout_seconds * DRAIN_SHARE,
         max_turns=config.server.limits.max_concurrent_turns,
+        max_background=config.server.limits.max_background_turns,
+        max_queued=config.server.limits.max_queued_turns,
     )
 
 

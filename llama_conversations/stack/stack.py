@@ -10,10 +10,14 @@ from typing import Self, TypeVar, cast
 
 from typing_extensions import TypeForm
 
+from llama_conversations.apis.conversations import Conversations
 from llama_conversations.apis.inference import Inference
+from llama_conversations.apis.prompts import Prompts
+from llama_conversations.apis.tools import ToolRuntime
 from llama_conversations.config.loader import LoadedConfig
 from llama_conversations.config.masking import mask_secrets
 from llama_conversations.log import get_logger
+from llama_conversations.services.idempotency import IdempotencyKeys
 from llama_conversations.services.providers import ProviderEntry
 from llama_conversations.stack.closing import ClosingStack
 from llama_conversations.stack.factories import make_provider
@@ -50,9 +54,11 @@ class Stack:
         self._resolved = resolve(loaded, provider_specs() if specs is None else specs)
         self._opened = ClosingStack(loaded.config.server.shutdown_timeout_seconds)
         self._inference: dict[str, Inference] = {}
+        self._tool_runtimes: dict[str, ToolRuntime] = {}
         self._providers: list[ProviderEntry] = []
         self._storage: Storage | None = None
         self._services: Services | None = None
+        self._keys: dict[type, IdempotencyKeys] = {}
 
     @classmethod
     def from_config(cls, source: ConfigSource, environ: Mapping[str, str] | None = None) -> Self:
@@ -114,6 +120,12 @@ class Stack:
         implementations = self._opened_services().by_name()
         return [(protocol, implementations[name]) for name, protocol in SERVICE_APIS.items()]
 
+    def idempotency_keys(self) -> Mapping[type, IdempotencyKeys]:
+        """By protocol, the idempotency keys of its requests: they lie where the requests have their effect."""
+        if not self._keys:
+            raise LookupError("The stack is not open.")
+        return {protocol: self._keys.get(protocol, self._keys[Conversations]) for protocol in SERVICE_APIS.values()}
+
     @property
     def location(self) -> str:
         """Where the state lies, for people."""
@@ -140,8 +152,11 @@ class Stack:
         storing = open_storage(config.storage, config.turns.lease_seconds)
         self._storage = await storing.__aenter__()
         self._opened.push("storage", lambda: _leave(storing))
+        await self._open_keys(self._storage)
         types = sorted({provider.spec.provider_type for provider in self._resolved if provider.api == INFERENCE})
-        services = self._services = build_services(config, self._storage, self._inference, self._providers, types)
+        services = self._services = build_services(
+            config, self._storage, self._inference, self._tool_runtimes, self._providers, types
+        )
         available: dict[str, object] = dict(services.by_name())
         for resolved in self._resolved:
             available[resolved.api] = await self._open_provider(resolved, available)
@@ -149,6 +164,14 @@ class Stack:
         self._opened.push("models", services.models.shutdown)
         await services.responses.initialize()
         self._opened.push("responses", services.responses.shutdown)
+
+    async def _open_keys(self, storage: Storage) -> None:
+        self._keys[Conversations] = IdempotencyKeys(storage.keys)
+        if storage.prompt_keys is not storage.keys:
+            self._keys[Prompts] = IdempotencyKeys(storage.prompt_keys)
+        for protocol, keys in self._keys.items():
+            await keys.initialize()
+            self._opened.push(f"idempotency keys of {protocol.__name__}", keys.shutdown)
 
     async def _open_provider(self, resolved: ResolvedProvider, available: Mapping[str, object]) -> Provider:
         dependencies = {api: available[api] for api in resolved.spec.api_dependencies}
@@ -163,6 +186,8 @@ class Stack:
         self._opened.push(f"provider '{resolved.provider_id}'", provider.shutdown)
         if isinstance(provider, Inference):
             self._inference[resolved.provider_id] = provider
+        if isinstance(provider, ToolRuntime):
+            self._tool_runtimes[resolved.provider_id] = provider
         self._providers.append(_entry(resolved, provider))
         log.info("Provider '%s' (%s) is open", resolved.provider_id, resolved.spec.provider_type)
         return provider

@@ -16,26 +16,39 @@ from llama_conversations.storage.dialects.sqlite import OLDEST_SQLITE, SqliteDat
 from llama_conversations.storage.migrations import HEAD_REVISION
 from llama_conversations.storage.nodes import NodeLocks
 from llama_conversations.storage.sql_conversations import SqlConversationStore
+from llama_conversations.storage.sql_idempotency import SqlIdempotencyStore
+from llama_conversations.storage.sql_jobs import SqlJobStore
 from llama_conversations.storage.sql_prompts import SqlPromptStore
-from llama_conversations.storage.sql_registry import SqlHealthStore, SqlRegistryStore
+from llama_conversations.storage.sql_registry import SqlHealthStore, SqlRegistryStore, SqlSecretStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
 from llama_conversations.storage.stores import (
     ConversationStore,
     HealthStore,
+    IdempotencyStore,
+    JobStore,
     PromptStore,
     RegistryStore,
     ResponseStore,
+    SecretStore,
 )
 
 
 @dataclass(frozen=True)
 class Storage:
-    """The stores of a stack; ``location`` says where the state lies, for people."""
+    """The stores of a stack; ``location`` says where the state lies, for people.
+
+    A key is marked in the transaction of its request's effect, so each database has keys of its own: ``prompt_keys``
+    are those of requests about prompts, the same as ``keys`` where prompts lie in the database of everything else.
+    """
 
     conversations: ConversationStore
     responses: ResponseStore
+    jobs: JobStore
     prompts: PromptStore
+    keys: IdempotencyStore
+    prompt_keys: IdempotencyStore
     registry: RegistryStore
+    secrets: SecretStore
     health: HealthStore
     location: str
 
@@ -52,12 +65,17 @@ async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIter
             name: await opened.enter_async_context(_open_sqlite(config.backends[name]))
             for name in {stores.state.backend, stores.prompts.backend, stores.registry.backend}
         }
-        state = databases[stores.state.backend]
+        state, prompts = databases[stores.state.backend], databases[stores.prompts.backend]
+        keys = SqlIdempotencyStore(state, lease_seconds)
         yield Storage(
             conversations=SqlConversationStore(state),
             responses=SqlResponseStore(state, lease_seconds),
-            prompts=SqlPromptStore(databases[stores.prompts.backend]),
+            jobs=SqlJobStore(state, lease_seconds),
+            prompts=SqlPromptStore(prompts),
+            keys=keys,
+            prompt_keys=keys if prompts is state else SqlIdempotencyStore(prompts, lease_seconds),
             registry=SqlRegistryStore(databases[stores.registry.backend]),
+            secrets=SqlSecretStore(state),
             health=SqlHealthStore(state),
             location=str(config.backends[stores.state.backend].path),
         )

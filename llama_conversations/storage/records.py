@@ -8,13 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from llama_conversations.access import AccessScope
 
 R = TypeVar("R")
 
 MICROSECONDS = 1_000_000
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+TERMINAL: frozenset[ResponseStatus] = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
 
 def now_us() -> int:
@@ -119,13 +122,37 @@ class TurnClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An event of a streamed background response, as the server-sent event that goes out."""
+
+    sequence_number: int
+    frame: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A background response that waits, or that was taken up by this process.
+
+    Attributes:
+        request: The request as JSON text.
+        streamed: Whether its events are kept.
+    """
+
+    scope: AccessScope
+    response: ResponseRecord
+    request: str
+    streamed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TurnCommit:
     """What ends a turn, in one transaction: items appended, the response final, the lease given back.
 
     Attributes:
         items: What the conversation gains: input, then output. Empty for a failed or cancelled turn.
         status: The final status.
-        head: As in ``ResponseRecord``; ignored where no response is kept.
+        head: As in ``ResponseRecord``.
+        events: The last events of a streamed background response, but for the terminal one.
     """
 
     response_id: str
@@ -135,6 +162,56 @@ class TurnCommit:
     status: ResponseStatus
     head: str
     output: str
+    events: Sequence[EventRecord] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHold:
+    """An idempotency key as one run of its request holds it; ``holder`` is known to that run alone."""
+
+    scope: AccessScope
+    key: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """What a request with an idempotency key was answered.
+
+    Attributes:
+        headers: A JSON object of strings: those beside what every answer has.
+        body: JSON, or server-sent events where it is ``streamed``; ``None`` when it was too long to be kept.
+    """
+
+    status: int
+    headers: str
+    body: str | None
+    streamed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBusy:
+    """The request of a key runs now, under a lease of this node."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class LostAnswer:
+    """The request of a key had its effect, or began a turn, and its process died before the answer was kept.
+
+    Attributes:
+        response_id: The response whose turn it began.
+        result: The JSON that came of it; ``None`` when nothing is known of that (see ``response_id``), or it was too
+            long to be kept.
+    """
+
+    response_id: str | None
+    result: str | None
+
+
+KeyClaim: TypeAlias = KeyHold | KeyBusy | KeptAnswer | LostAnswer
+"""What is found when a key is claimed: it is the caller's now, or one of the others."""
 
 
 @dataclass(frozen=True, slots=True)

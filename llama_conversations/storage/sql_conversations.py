@@ -12,6 +12,7 @@ from llama_conversations.access import AccessScope
 from llama_conversations.errors import ConversationNotFound, CursorNotFound, DuplicateItem, ItemNotFound
 from llama_conversations.ids import CONVERSATION_PREFIX, partition_in
 from llama_conversations.storage.database import Database
+from llama_conversations.storage.effects import with_answer
 from llama_conversations.storage.expressions import in_json_array, json_contains
 from llama_conversations.storage.records import ConversationRecord, ItemRecord, Page, PageQuery, now_us
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
@@ -158,7 +159,7 @@ class SqlConversationStore:
     async def create(self, scope: AccessScope, conversation: ConversationRecord, items: Sequence[ItemRecord]) -> None:
         """Store a new conversation with its first items."""
         check_distinct(items)
-        await self._database.write(_create(scope, conversation, items))
+        await self._database.write(with_answer(_create(scope, conversation, items)))
 
     async def get(self, scope: AccessScope, conversation_id: str) -> ConversationRecord:
         """Read a conversation."""
@@ -170,7 +171,7 @@ class SqlConversationStore:
 
     async def update_metadata(self, scope: AccessScope, conversation_id: str, metadata: str) -> ConversationRecord:
         """Replace the metadata."""
-        return await self._database.write(_update_metadata(scope, conversation_id, metadata))
+        return await self._database.write(with_answer(_update_metadata(scope, conversation_id, metadata)))
 
     async def delete(self, scope: AccessScope, conversation_id: str) -> None:
         """Delete; the items go by the foreign key's cascade."""
@@ -179,7 +180,7 @@ class SqlConversationStore:
     async def append(self, scope: AccessScope, conversation_id: str, items: Sequence[ItemRecord]) -> None:
         """Append a batch."""
         check_distinct(items)
-        await self._database.write(_append(scope, conversation_id, items))
+        await self._database.write(with_answer(_append(scope, conversation_id, items)))
 
     async def list_items(self, scope: AccessScope, conversation_id: str, page: PageQuery) -> Page[ItemRecord]:
         """Read a page of items, by position."""

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import PromptNotFound
 from llama_conversations.storage.database import Database
+from llama_conversations.storage.effects import with_answer
 from llama_conversations.storage.records import PromptRecord
 from llama_conversations.storage.scopes import owned_by, scope_parameters
 from llama_conversations.storage.tables import prompt_versions as versions
@@ -68,7 +69,7 @@ class SqlPromptStore:
 
     async def create(self, scope: AccessScope, prompt: PromptRecord) -> None:
         """Store version 1."""
-        await self._database.write(_create(scope, prompt))
+        await self._database.write(with_answer(_create(scope, prompt)))
 
     async def list(self, scope: AccessScope) -> Sequence[PromptRecord]:
         """Read the default version of every prompt."""
@@ -87,11 +88,11 @@ class SqlPromptStore:
 
     async def add_version(self, scope: AccessScope, prompt: PromptRecord) -> bool:
         """Store the next version."""
-        return await self._database.write(_add_version(scope, prompt))
+        return await self._database.write(with_answer(_add_version(scope, prompt)))
 
     async def set_default(self, scope: AccessScope, prompt_id: str, version: int) -> PromptRecord:
         """Make a version the default."""
-        return await self._database.write(_set_default(scope, prompt_id, version))
+        return await self._database.write(with_answer(_set_default(scope, prompt_id, version)))
 
     async def delete(self, scope: AccessScope, prompt_id: str) -> None:
         """Delete; the versions go by the foreign key's cascade."""

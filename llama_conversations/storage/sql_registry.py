@@ -41,6 +41,17 @@ class SqlRegistryStore:
         await self._database.write(_replace(kind, provider_id, resources))
 
 
+class SqlSecretStore:
+    """Implements ``stores.SecretStore``; secrets are resources of a kind of their own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(self, name: str, secret: str) -> str:
+        """Keep a secret unless there is one."""
+        return await self._database.write(_keep(ResourceRecord("secret", name, "", secret)))
+
+
 class SqlHealthStore:
     """Implements ``stores.HealthStore``."""
 
@@ -63,6 +74,14 @@ def _replace(kind: str, provider_id: str, new: Sequence[ResourceRecord]) -> Unit
         _INSERT,
         [{"kind": r.kind, "identifier": r.identifier, "provider_id": r.provider_id, "data": r.data} for r in new],
     )
+
+
+def _keep(new: ResourceRecord) -> Unit[str]:
+    for kept in (yield from _load(new.kind)):
+        if kept.identifier == new.identifier:
+            return kept.data
+    yield from _replace(new.kind, new.provider_id, [new])
+    return new.data
 
 
 def _ping() -> Unit[None]:

@@ -24,6 +24,7 @@ from llama_conversations.errors import (
 )
 from llama_conversations.ids import RESPONSE_PREFIX, partition_in
 from llama_conversations.storage.database import Database
+from llama_conversations.storage.effects import with_response, with_result, without_response
 from llama_conversations.storage.expressions import in_json_array, now_ms
 from llama_conversations.storage.records import (
     Page,
@@ -31,16 +32,18 @@ from llama_conversations.storage.records import (
     ResponseRecord,
     TurnClaim,
     TurnCommit,
+    join_response,
 )
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.sql_conversations import check_distinct, insert_items
+from llama_conversations.storage.sql_events import insert_events
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 
 SWEEP_BATCH = 100
 """Expired turns that one sweep takes."""
 
-_FIELDS = tuple(
+RESPONSE_FIELDS = tuple(
     responses.c[name]
     for name in (
         "id",
@@ -76,10 +79,20 @@ _END_LEASE = Statement(
     .values(next_position=conversations.c.next_position + bindparam("count"), lease_holder=null(), **_NO_LEASE)
     .returning(conversations.c.next_position)
 )
+FREE_CONVERSATION = Statement(
+    update(conversations)
+    .where(
+        conversations.c.id == bindparam("conversation_id"),
+        conversations.c.lease_holder == bindparam("holder"),
+        conversations.c.lease_node.is_(None),
+    )
+    .values(lease_holder=null(), **_NO_LEASE)
+)
+"""Frees what a response in the background holds; a turn of a living process gives back its conversation itself."""
 _INSERT = Statement(
     insert(responses).values(
         {
-            **{column.name: bindparam(column.name) for column in _FIELDS},
+            **{column.name: bindparam(column.name) for column in RESPONSE_FIELDS},
             "tenant": bindparam("tenant"),
             "owner": bindparam("owner"),
             **_NEW_LEASE,
@@ -92,8 +105,8 @@ _FINISH = Statement(
     .values(status=bindparam("status_"), head=bindparam("head_"), output=bindparam("output_"), **_NO_LEASE)
     .returning(responses.c.id)
 )
-_SELECT = Statement(select(*_FIELDS).where(*_THIS))
-_DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
+_SELECT = Statement(select(*RESPONSE_FIELDS).where(*_THIS))
+_DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id, responses.c.conversation_id))
 
 _RENEW = tuple(
     Statement(
@@ -123,7 +136,9 @@ _EXPIRED = {
 }
 _FREE_EXPIRED = Statement(update(conversations).where(_EXPIRED[conversations]).values(lease_holder=null(), **_NO_LEASE))
 _SELECT_EXPIRED = Statement(
-    select(responses.c.id, responses.c.head).where(_EXPIRED[responses]).limit(bindparam("limit"))
+    select(responses.c.id, responses.c.head, responses.c.conversation_id)
+    .where(_EXPIRED[responses])
+    .limit(bindparam("limit"))
 )
 _FAIL = Statement(
     update(responses)
@@ -131,13 +146,15 @@ _FAIL = Statement(
     .values(status="failed", head=bindparam("head_"), **_NO_LEASE)
 )
 
-_newest = select(*_FIELDS, literal(0).label("depth")).where(*_THIS).cte("chain", recursive=True)
+_newest = select(*RESPONSE_FIELDS, literal(0).label("depth")).where(*_THIS).cte("chain", recursive=True)
 _chain = _newest.union_all(
-    select(*_FIELDS, _newest.c.depth + 1).join(
+    select(*RESPONSE_FIELDS, _newest.c.depth + 1).join(
         _newest, and_(responses.c.id == _newest.c.previous_response_id, *owned_by(responses))
     )
 )
-_SELECT_CHAIN = Statement(select(*(_chain.c[column.name] for column in _FIELDS)).order_by(_chain.c.depth.desc()))
+_SELECT_CHAIN = Statement(
+    select(*(_chain.c[column.name] for column in RESPONSE_FIELDS)).order_by(_chain.c.depth.desc())
+)
 
 _SELECT_FROM_PARTITION = Statement(
     select(responses.c.input, responses.c.output).where(
@@ -155,7 +172,7 @@ _SELECT_FROM_PARTITION = Statement(
 def _page(descending: bool, cursor: str | None, of_model: bool) -> Statement:
     key = (responses.c.created_at, responses.c.id)
     backwards = descending != (cursor == "before")
-    query = select(*_FIELDS).where(*owned_by(responses))
+    query = select(*RESPONSE_FIELDS).where(*owned_by(responses))
     if cursor is not None:
         here = tuple_(bindparam("cursor_at"), bindparam("cursor_id"))
         query = query.where(tuple_(*key) < here if backwards else tuple_(*key) > here)
@@ -168,7 +185,7 @@ def _page(descending: bool, cursor: str | None, of_model: bool) -> Statement:
 _PAGES = {(d, c, m): _page(d, c, m) for d in (False, True) for c in (None, "after", "before") for m in (False, True)}
 
 
-def _response(row: Row) -> ResponseRecord:
+def read_response(row: Row) -> ResponseRecord:
     return ResponseRecord(*row)  # type: ignore[arg-type]  # the columns are selected in the order of the fields
 
 
@@ -185,16 +202,20 @@ class SqlResponseStore:
 
     async def claim(self, scope: AccessScope, claim: TurnClaim) -> int | None:
         """Begin a turn."""
-        return await self._database.write(_claim(scope, claim, self._lease))
+        unit = _claim(scope, claim, self._lease)
+        return await self._database.write(unit if claim.response is None else with_response(unit, claim.response_id))
 
     async def commit(self, scope: AccessScope, commit: TurnCommit) -> None:
         """End a turn."""
         check_distinct(commit.items)
-        await self._database.write(_commit(scope, commit, self._database.node))
+        unit = _commit(scope, commit, self._database.node)
+        if commit.status in ("completed", "incomplete"):
+            unit = with_result(unit, lambda: join_response(commit.head, commit.output))
+        await self._database.write(unit)
 
     async def unclaim(self, scope: AccessScope, response_id: str, conversation_id: str | None) -> None:
         """Undo a claim."""
-        await self._database.write(_unclaim(scope, response_id, conversation_id))
+        await self._database.write(without_response(_unclaim(scope, response_id, conversation_id)))
 
     async def renew_leases(self, response_ids: Collection[str]) -> None:
         """Renew leases of this node."""
@@ -245,7 +266,7 @@ def _claim(scope: AccessScope, claim: TurnClaim, lease: dict[str, SqlValue]) -> 
             raise (ConversationLocked if exists else ConversationNotFound)(claim.conversation_id)
         position = cast("int", rows[0][0])
     if claim.response is not None:
-        fields = {column.name: cast("SqlValue", getattr(claim.response, column.name)) for column in _FIELDS}
+        fields = {column.name: cast("SqlValue", getattr(claim.response, column.name)) for column in RESPONSE_FIELDS}
         yield Run(_INSERT, {**fields, **scope_parameters(scope), **lease, "context_position": position})
     return position
 
@@ -265,6 +286,8 @@ def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[None]:
         finished = yield Run(_FINISH, {**_this(scope, commit.response_id), **values})
         if not finished and (yield Run(_SELECT, _this(scope, commit.response_id))):
             raise TurnLost(commit.response_id)
+        if finished and commit.events:
+            yield from insert_events(commit.response_id, commit.events)
 
 
 def _unclaim(scope: AccessScope, response_id: str, conversation_id: str | None) -> Unit[None]:
@@ -290,17 +313,24 @@ def _leasing_nodes() -> Unit[set[str]]:
 def _sweep(dead_nodes: str, failed: Callable[[str], str]) -> Unit[Sequence[str]]:
     yield Run(_FREE_EXPIRED, {"dead_nodes": dead_nodes})
     rows = yield Run(_SELECT_EXPIRED, {"dead_nodes": dead_nodes, "limit": SWEEP_BATCH})
-    expired = cast("Sequence[tuple[str, str]]", rows)
-    for response_id, head in expired:
+    expired = cast("Sequence[tuple[str, str, str | None]]", rows)
+    for response_id, head, conversation_id in expired:
         yield Run(_FAIL, {"id_": response_id, "head_": failed(head)})
-    return [response_id for response_id, _ in expired]
+        yield from _free(conversation_id, response_id)
+    return [response_id for response_id, *_ in expired]
+
+
+def _free(conversation_id: str | None, response_id: str) -> Unit[None]:
+    """Give back a conversation that a response holds without a node: one that runs in the background."""
+    if conversation_id is not None:
+        yield Run(FREE_CONVERSATION, {"conversation_id": conversation_id, "holder": response_id})
 
 
 def _get(scope: AccessScope, response_id: str) -> Unit[ResponseRecord]:
     rows = yield Run(_SELECT, _this(scope, response_id))
     if not rows:
         raise ResponseNotFound(response_id)
-    return _response(rows[0])
+    return read_response(rows[0])
 
 
 def _list(scope: AccessScope, page: PageQuery, model: str | None) -> Unit[Page[ResponseRecord]]:
@@ -312,7 +342,7 @@ def _list(scope: AccessScope, page: PageQuery, model: str | None) -> Unit[Page[R
             raise CursorNotFound(side, cursor)
         parameters |= {"cursor_at": found[0][1], "cursor_id": cursor}
     rows = yield Run(_PAGES[page.descending, side if cursor is not None else None, model is not None], parameters)
-    entries = [_response(row) for row in rows[: page.limit]]
+    entries = [read_response(row) for row in rows[: page.limit]]
     if cursor is not None and side == "before":
         entries.reverse()
     return Page(entries, len(rows) > page.limit)
@@ -322,11 +352,12 @@ def _delete(scope: AccessScope, response_id: str) -> Unit[None]:
     rows = yield Run(_DELETE, _this(scope, response_id))
     if not rows:
         raise ResponseNotFound(response_id)
+    yield from _free(cast("str | None", rows[0][1]), response_id)
 
 
 def _read_chain(scope: AccessScope, response_id: str) -> Unit[Sequence[ResponseRecord]]:
     rows = yield Run(_SELECT_CHAIN, _this(scope, response_id))
-    chain = [_response(row) for row in rows]
+    chain = [read_response(row) for row in rows]
     if not chain:
         raise PreviousResponseNotFound(response_id)
     missing = chain[0].previous_response_id

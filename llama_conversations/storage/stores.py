@@ -14,7 +14,12 @@ from typing import Protocol
 from llama_conversations.access import AccessScope
 from llama_conversations.storage.records import (
     ConversationRecord,
+    EventRecord,
     ItemRecord,
+    Job,
+    KeptAnswer,
+    KeyClaim,
+    KeyHold,
     Page,
     PageQuery,
     PromptRecord,
@@ -152,6 +157,61 @@ class ResponseStore(Protocol):
         ...
 
 
+class JobStore(Protocol):
+    """Background responses: a queue in the database, which any process serves."""
+
+    @abstractmethod
+    async def enqueue(self, job: Job, events: Sequence[EventRecord], limit: int) -> None:
+        """Store a queued response; its conversation is leased to it until it ends.
+
+        Errors: ``QueueFull`` when ``limit`` wait already (nothing is stored), ``ConversationNotFound``,
+        ``ConversationLocked``.
+        """
+        ...
+
+    @abstractmethod
+    async def take(self, begun: Callable[[str], str]) -> Job | None:
+        """Take up the job that has waited longest; it is in progress from now on, under a lease of this node.
+
+        ``begun`` makes its head that of a response in progress.
+        """
+        ...
+
+    @abstractmethod
+    async def give_back(self, response_id: str, head: str) -> None:
+        """Queue a job again that this node took up, as if it had never begun; ``head`` says so."""
+        ...
+
+    @abstractmethod
+    async def request_cancel(
+        self, scope: AccessScope, response_id: str, cancelled: Callable[[str], str]
+    ) -> ResponseRecord:
+        """Ask that a background response be cancelled; one that waits still is cancelled at once.
+
+        ``cancelled`` makes the final head from the present one. Answers with the response as it is now.
+        Errors: ``ResponseNotFound``, ``NotInBackground``.
+        """
+        ...
+
+    @abstractmethod
+    async def cancel_requests(self, response_ids: Collection[str]) -> Collection[str]:
+        """Those of these responses that are to be cancelled, or were deleted."""
+        ...
+
+    @abstractmethod
+    async def add_events(self, response_id: str, events: Sequence[EventRecord]) -> None:
+        """Keep events of a response that this node runs."""
+        ...
+
+    @abstractmethod
+    async def events(self, scope: AccessScope, response_id: str, after: int) -> tuple[Job, Sequence[EventRecord]]:
+        """The response, and its kept events behind a sequence number (some of them, if there are many).
+
+        Errors: ``ResponseNotFound``.
+        """
+        ...
+
+
 class PromptStore(Protocol):
     """Prompts in versions. Errors of all that name one: ``PromptNotFound``."""
 
@@ -202,6 +262,54 @@ class RegistryStore(Protocol):
     @abstractmethod
     async def replace(self, kind: str, provider_id: str, resources: Sequence[ResourceRecord]) -> None:
         """Replace all resources of a kind that a provider has."""
+        ...
+
+
+class IdempotencyStore(Protocol):
+    """Keys by which requests have one effect; other stores mark them in the transactions that have the effects."""
+
+    @property
+    @abstractmethod
+    def lease_seconds(self) -> float:
+        """How long a key is held unless that is renewed."""
+        ...
+
+    @abstractmethod
+    async def claim(self, hold: KeyHold, fingerprint: str) -> KeyClaim:
+        """Hold a key that is new, released, or left by a process that died before anything had happened.
+
+        Answers with ``hold`` where that is so. Errors: ``IdempotencyKeyReused`` when the key belongs to a request with
+        another fingerprint.
+        """
+        ...
+
+    @abstractmethod
+    async def keep(self, hold: KeyHold, answer: KeptAnswer) -> None:
+        """The request has ended: keep its answer for those who ask again."""
+        ...
+
+    @abstractmethod
+    async def release(self, hold: KeyHold) -> None:
+        """The request has ended, and whoever asks again is to try again, unless it has had its effect."""
+        ...
+
+    @abstractmethod
+    async def renew_leases(self, holders: Collection[str]) -> None:
+        """Renew the leases of these holders."""
+        ...
+
+    @abstractmethod
+    async def purge(self) -> int:
+        """Forget some of the keys that are too old; how many."""
+        ...
+
+
+class SecretStore(Protocol):
+    """Keys that every process of a stack must share."""
+
+    @abstractmethod
+    async def keep(self, name: str, secret: str) -> str:
+        """Keep a secret unless there is one of that name; the one that is kept."""
         ...
 
 

@@ -78,6 +78,8 @@ responses = Table(
     Column("cancel_requested", Integer, nullable=False, server_default=text("0")),
     Column("lease_node", Text),
     Column("lease_expires_at", BigInteger),
+    Column("request", Text),
+    Column("streamed", Integer, nullable=False, server_default=text("0")),
     CheckConstraint(
         "status IN ('queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled')",
         name="responses_status",
@@ -89,6 +91,23 @@ responses = Table(
         sqlite_where=text("lease_node IS NOT NULL"),
         postgresql_where=text("lease_node IS NOT NULL"),
     ),
+    Index(
+        "responses_queued",
+        "created_at",
+        "id",
+        sqlite_where=text("status = 'queued'"),
+        postgresql_where=text("status = 'queued'"),
+    ),
+)
+
+response_events = Table(
+    "response_events",
+    metadata,
+    Column("response_id", Text, ForeignKey("responses.id", ondelete="CASCADE"), nullable=False),
+    Column("sequence_number", BigInteger, nullable=False),
+    Column("frame", Text, nullable=False),
+    PrimaryKeyConstraint("response_id", "sequence_number"),
+    sqlite_with_rowid=False,
 )
 
 prompts = Table(
@@ -112,6 +131,34 @@ prompt_versions = Table(
     Column("created_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("prompt_id", "version"),
 )
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("lease_holder", Text),
+    Column("lease_node", Text),
+    Column("lease_expires_at", BigInteger),
+    Column("response_id", Text),
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("body", Text),
+    Column("streamed", Integer, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("tenant", "owner", "key"),
+    Index("idempotency_keys_by_age", "created_at"),
+    Index(
+        "idempotency_keys_leased",
+        "lease_node",
+        sqlite_where=text("lease_node IS NOT NULL"),
+        postgresql_where=text("lease_node IS NOT NULL"),
+    ),
+)
+"""A request runs while its key has a lease. ``status`` is set by the transaction that has the request's effect, with
+the JSON that came of it as ``body`` until the answer itself is kept; ``response_id`` is set when a turn begins."""
 
 resources = Table(
     "resources",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,11 +16,12 @@ class Json(Generic[M]):
     """An answer of shape ``M`` as the exact UTF-8 bytes that go out.
 
     What is stored as JSON text is served by joining bytes, not by parse, validate and dump. Who calls a service from
-    Python reads it with ``parse``.
+    Python reads it with ``parse``. ``headers`` go out with it, beside those that every answer has.
     """
 
     model: type[M]
     body: bytes
+    headers: Mapping[str, str] | None = None
 
     def parse(self) -> M:
         """The answer as a model."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from llama_conversations.wire.base import OpenModel
-from llama_conversations.wire.unions import Array, ByKey, StringOrArray
+from llama_conversations.wire.unions import Array, ByJsonType, ByKey
 
 __all__ = [
     "Annotation",
@@ -185,9 +185,9 @@ ContentPart = Annotated[
     | ComputerScreenshot,
     ByKey("type"),
 ]
-MessageContent = Annotated[str | Array[ContentPart], StringOrArray()]
+MessageContent = Annotated[str | Array[ContentPart], ByJsonType()]
 """What a message says: a string stands for one part of text."""
 
 ToolOutputPart = Annotated[InputText | InputImage | InputFile, ByKey("type")]
-ToolOutput = Annotated[LongText | Array[ToolOutputPart], StringOrArray()]
+ToolOutput = Annotated[LongText | Array[ToolOutputPart], ByJsonType()]
 """What a function or a custom tool answered."""

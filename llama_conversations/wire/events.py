@@ -6,8 +6,8 @@ written: an event does not know its place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import orjson
@@ -208,6 +208,108 @@ class FunctionCallArgumentsDone:
     type: str = "response.function_call_arguments.done"
 
 
+@dataclass(frozen=True, slots=True)
+class CustomToolCallInputDelta:
+    """More of a custom tool call's text."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    type: str = "response.custom_tool_call_input.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomToolCallInputDone:
+    """A custom tool call's text, whole."""
+
+    item_id: str
+    output_index: int
+    input: str
+    type: str = "response.custom_tool_call_input.done"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallInProgress:
+    """A call of an MCP tool begins."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_call.in_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallArgumentsDelta:
+    """More of an MCP call's arguments."""
+
+    item_id: str
+    output_index: int
+    delta: str
+    type: str = "response.mcp_call_arguments.delta"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallArgumentsDone:
+    """An MCP call's arguments, whole."""
+
+    item_id: str
+    output_index: int
+    arguments: str
+    type: str = "response.mcp_call_arguments.done"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallCompleted:
+    """An MCP tool has answered."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_call.completed"
+
+
+@dataclass(frozen=True, slots=True)
+class McpCallFailed:
+    """An MCP tool, or its server, has failed."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_call.failed"
+
+
+@dataclass(frozen=True, slots=True)
+class McpListToolsInProgress:
+    """An MCP server is asked for its tools."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_list_tools.in_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class McpListToolsCompleted:
+    """An MCP server has listed its tools."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_list_tools.completed"
+
+
+@dataclass(frozen=True, slots=True)
+class McpListToolsFailed:
+    """An MCP server could not list its tools."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.mcp_list_tools.failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """An event that an upstream wrote; its ``sequence_number`` is replaced."""
+
+    type: str
+    payload: JsonObject
+
+
 Event: TypeAlias = (
     ResponseEvent
     | ErrorEvent
@@ -227,20 +329,49 @@ Event: TypeAlias = (
     | ReasoningSummaryTextDone
     | FunctionCallArgumentsDelta
     | FunctionCallArgumentsDone
+    | CustomToolCallInputDelta
+    | CustomToolCallInputDone
+    | McpCallInProgress
+    | McpCallArgumentsDelta
+    | McpCallArgumentsDone
+    | McpCallCompleted
+    | McpCallFailed
+    | McpListToolsInProgress
+    | McpListToolsCompleted
+    | McpListToolsFailed
+    | Forwarded
 )
 
 
 @dataclass(slots=True)
 class EventWriter:
-    """Numbers events from 0 and writes each as a server-sent event."""
+    """Numbers events and writes each as a server-sent event.
 
-    _next: int = field(default=0)
+    Args:
+        next_number: Of the next event.
+        padding: From a delta's length to the ``obfuscation`` that is sent with it; none is sent without.
+    """
+
+    next_number: int = 0
+    padding: Callable[[int], str] | None = None
 
     def frame(self, event: Event) -> bytes:
         """The event as ``event:`` and ``data:`` lines with the blank line behind them."""
-        number, self._next = self._next, self._next + 1
+        return b"event: %b\ndata: %b\n\n" % (event.type.encode(), self.data(event))
+
+    def data(self, event: Event) -> bytes:
+        """The event as JSON, with the next number."""
+        number, self.next_number = self.next_number, self.next_number + 1
         if isinstance(event, ResponseEvent):
             data = b'{"type":"%b","response":%b' % (event.type.encode(), event.body)
+        elif isinstance(event, Forwarded):
+            data = orjson.dumps({key: value for key, value in event.payload.items() if key != "sequence_number"})[:-1]
+            data += self._obfuscation(event.payload.get("delta"))
         else:
-            data = orjson.dumps(event)[:-1]
-        return b'event: %b\ndata: %b,"sequence_number":%d}\n\n' % (event.type.encode(), data, number)
+            data = orjson.dumps(event)[:-1] + self._obfuscation(getattr(event, "delta", None))
+        return b'%b,"sequence_number":%d}' % (data, number)
+
+    def _obfuscation(self, delta: object) -> bytes:
+        if self.padding is None or not isinstance(delta, str):
+            return b""
+        return b',"obfuscation":"%b"' % self.padding(len(delta)).encode()

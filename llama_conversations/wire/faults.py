@@ -10,7 +10,7 @@ from typing import cast
 from pydantic_core import PydanticCustomError
 
 from llama_conversations.wire.base import UNION_TAG
-from llama_conversations.wire.unions import NOT_A_MEMBER, NOT_STRING_OR_ARRAY, NOT_STRING_OR_OBJECT
+from llama_conversations.wire.unions import NOT_A_MEMBER, NOT_OF_JSON_TYPE
 
 __all__ = ["Fault", "judge", "unsupported_value"]
 
@@ -96,6 +96,10 @@ def _expected(what: str) -> Judge:
         return "invalid_type", f"Invalid type for {fault.place}: expected {what}, but got {got} instead."
 
     return typed
+
+
+def _of_json_type(fault: Fault) -> Verdict:
+    return _expected(cast("str", fault.context["expected"]))(fault)
 
 
 def _literal(fault: Fault) -> Verdict:
@@ -227,8 +231,7 @@ _JUDGES: Mapping[str, Judge] = {
     "model_type": _OBJECT,
     "model_attributes_type": _OBJECT,
     "none_required": _expected("null"),
-    NOT_STRING_OR_ARRAY: _expected("one of a string or array of objects"),
-    NOT_STRING_OR_OBJECT: _expected("one of a string or an object"),
+    NOT_OF_JSON_TYPE: _of_json_type,
     "greater_than": _bound("below", ">", "gt"),
     "greater_than_equal": _bound("below", ">=", "ge"),
     "less_than": _bound("above", "<", "lt"),

@@ -10,7 +10,7 @@ from llama_conversations.wire.base import JsonValue, Metadata, OpenModel, Reques
 from llama_conversations.wire.include import IncludeList
 from llama_conversations.wire.items import InputItems, StoredItem
 from llama_conversations.wire.tools import Tool, ToolChoiceObject, ToolMode
-from llama_conversations.wire.unions import Array, ByKey, StringOrArray, StringOrObject
+from llama_conversations.wire.unions import Array, ByJsonType, ByKey
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -79,13 +79,20 @@ class PromptReference(RequestModel):
     variables: dict[str, JsonValue] | None = None
 
 
+class ContextManagement(RequestModel):
+    """When the context is made small: once it has ``compact_threshold`` tokens."""
+
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Field(ge=1000)] | None = None
+
+
 class CreateResponse(RequestModel):
     """Body of ``POST /responses``; null stands for an absent key, but for ``model`` and ``input``."""
 
     model: str
-    input: Annotated[str | InputItems, StringOrArray()]
+    input: Annotated[str | InputItems, ByJsonType()]
     instructions: str | None = None
-    conversation: Annotated[str | ConversationRef, StringOrObject()] | None = None
+    conversation: Annotated[str | ConversationRef, ByJsonType()] | None = None
     previous_response_id: str | None = None
     store: bool | None = None
     background: bool | None = None
@@ -93,7 +100,7 @@ class CreateResponse(RequestModel):
     stream_options: StreamOptions | None = None
     include: IncludeList | None = None
     tools: Array[Tool] | None = None
-    tool_choice: Annotated[ToolMode | ToolChoiceObject, StringOrObject()] | None = None
+    tool_choice: Annotated[ToolMode | ToolChoiceObject, ByJsonType()] | None = None
     parallel_tool_calls: bool | None = None
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
     max_output_tokens: Annotated[int, Field(ge=16)] | None = None
@@ -107,7 +114,7 @@ class CreateResponse(RequestModel):
     truncation: Truncation | None = None
     metadata: Metadata | None = None
     prompt: PromptReference | None = None
-    context_management: Annotated[list[dict[str, JsonValue]], Field(min_length=1)] | None = None
+    context_management: Annotated[list[ContextManagement], Field(min_length=1)] | None = None
     moderation: dict[str, JsonValue] | None = None
     service_tier: ServiceTier | None = None
     user: str | None = None
@@ -120,6 +127,43 @@ class CreateResponse(RequestModel):
     def conversation_id(self) -> str | None:
         """The conversation's id, in whichever form it came."""
         return self.conversation.id if isinstance(self.conversation, ConversationRef) else self.conversation
+
+
+class CountTokens(RequestModel):
+    """Body of ``POST /responses/input_tokens``: what a turn would be, all of it optional."""
+
+    model: str | None = None
+    input: Annotated[str | InputItems, ByJsonType()] | None = None
+    instructions: str | None = None
+    conversation: Annotated[str | ConversationRef, ByJsonType()] | None = None
+    previous_response_id: str | None = None
+    tools: Array[Tool] | None = None
+    tool_choice: Annotated[ToolMode | ToolChoiceObject, ByJsonType()] | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextOptions | None = None
+    reasoning: ReasoningOptions | None = None
+    truncation: Truncation | None = None
+    personality: str | None = None
+
+
+class TokenCounts(WireModel):
+    """Answer to ``POST /responses/input_tokens``."""
+
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: int
+
+
+class CompactContext(RequestModel):
+    """Body of ``POST /responses/compact``."""
+
+    model: str
+    input: Annotated[str | InputItems, ByJsonType()] | None = None
+    previous_response_id: str | None = None
+    instructions: str | None = None
+    prompt_cache_key: Annotated[str, StringConstraints(max_length=64)] | None = None
+    prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
+    prompt_cache_options: dict[str, JsonValue] | None = None
+    service_tier: ServiceTier | None = None
 
 
 class InputTokensDetails(WireModel):
@@ -191,6 +235,7 @@ class ResponseHead(WireModel):
     previous_response_id: str | None
     conversation: ConversationRef | None = None
     reasoning: ReasoningShown
+    prompt: dict[str, JsonValue] | None = None
     safety_identifier: str | None
     prompt_cache_key: str | None
     service_tier: str
@@ -213,6 +258,16 @@ class Response(ResponseHead):
     """A response."""
 
     output: list[StoredItem]
+
+
+class CompactedContext(WireModel):
+    """Answer to ``POST /responses/compact``: send ``output`` as the input of a next turn."""
+
+    id: str
+    object: Literal["response.compaction"] = "response.compaction"
+    created_at: int
+    output: list[StoredItem]
+    usage: Usage
 
 
 class ResponseDeleted(WireModel):

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from llama_conversations.wire.base import JsonValue, OpenModel
-from llama_conversations.wire.unions import Array, ByKey
+from llama_conversations.wire.base import JsonValue, OpenModel, RequestModel
+from llama_conversations.wire.unions import Array, ByJsonType, ByKey
 
 FunctionName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern="^[a-zA-Z0-9_-]+$")]
 
@@ -22,6 +22,60 @@ class FunctionTool(OpenModel):
     strict: bool | None = None
 
 
+class TextFormat(OpenModel):
+    """Any text."""
+
+    type: Literal["text"]
+
+
+class GrammarFormat(OpenModel):
+    """Text of a grammar."""
+
+    type: Literal["grammar"]
+    syntax: Literal["lark", "regex"]
+    definition: str
+
+
+class CustomTool(OpenModel):
+    """A tool of the client's that takes plain text."""
+
+    type: Literal["custom"]
+    name: FunctionName
+    description: str | None = None
+    format: Annotated[TextFormat | GrammarFormat, ByKey("type")] | None = None
+
+
+class McpToolFilter(RequestModel):
+    """Tools of an MCP server: by name, or those that the server marks as changing nothing."""
+
+    tool_names: Array[str] | None = None
+    read_only: bool | None = None
+
+
+class McpApproval(RequestModel):
+    """Which tools are called only with the client's leave; ``never`` goes before ``always``."""
+
+    always: McpToolFilter | None = None
+    never: McpToolFilter | None = None
+
+
+class McpServerTool(OpenModel):
+    """The tools of an MCP server, which this server calls itself.
+
+    ``server_url`` names any server that policy allows, ``connector_id`` one that the operator registered.
+    """
+
+    type: Literal["mcp"]
+    server_label: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern="^[a-zA-Z][a-zA-Z0-9_-]*$")]
+    server_url: str | None = None
+    connector_id: str | None = None
+    server_description: str | None = None
+    authorization: str | None = None
+    headers: dict[str, str] | None = None
+    allowed_tools: Annotated[Array[str] | McpToolFilter, ByJsonType()] | None = None
+    require_approval: Annotated[Literal["always", "never"] | McpApproval, ByJsonType()] | None = None
+
+
 class OtherTool(OpenModel):
     """A tool of the API that this server does not run."""
 
@@ -30,11 +84,9 @@ class OtherTool(OpenModel):
         "code_interpreter",
         "computer",
         "computer_use_preview",
-        "custom",
         "file_search",
         "image_generation",
         "local_shell",
-        "mcp",
         "namespace",
         "programmatic_tool_calling",
         "shell",
@@ -46,7 +98,7 @@ class OtherTool(OpenModel):
     ]
 
 
-Tool = Annotated[FunctionTool | OtherTool, ByKey("type")]
+Tool = Annotated[FunctionTool | CustomTool | McpServerTool | OtherTool, ByKey("type")]
 
 ToolMode = Literal["none", "auto", "required"]
 
@@ -56,6 +108,21 @@ class FunctionChoice(OpenModel):
 
     type: Literal["function"]
     name: FunctionName
+
+
+class CustomChoice(OpenModel):
+    """This custom tool must be called."""
+
+    type: Literal["custom"]
+    name: FunctionName
+
+
+class McpChoice(OpenModel):
+    """A tool of this MCP server must be called: any, or the one named."""
+
+    type: Literal["mcp"]
+    server_label: str
+    name: str | None = None
 
 
 class AllowedTools(OpenModel):
@@ -75,10 +142,8 @@ class OtherChoice(OpenModel):
         "computer",
         "computer_use",
         "computer_use_preview",
-        "custom",
         "file_search",
         "image_generation",
-        "mcp",
         "programmatic_tool_calling",
         "shell",
         "web_search_preview",
@@ -86,4 +151,4 @@ class OtherChoice(OpenModel):
     ]
 
 
-ToolChoiceObject = Annotated[FunctionChoice | AllowedTools | OtherChoice, ByKey("type")]
+ToolChoiceObject = Annotated[FunctionChoice | CustomChoice | McpChoice | AllowedTools | OtherChoice, ByKey("type")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -13,26 +13,15 @@ from pydantic_core import CoreSchema, core_schema
 
 from llama_conversations.wire.base import UNION_TAG
 
-__all__ = [
-    "NOT_A_MEMBER",
-    "NOT_STRING_OR_ARRAY",
-    "NOT_STRING_OR_OBJECT",
-    "Array",
-    "ByKey",
-    "StringOrArray",
-    "StringOrObject",
-]
+__all__ = ["NOT_A_MEMBER", "NOT_OF_JSON_TYPE", "Array", "ByJsonType", "ByKey"]
 
 T = TypeVar("T")
 
 NOT_A_MEMBER = "not_a_member"
 """Error type: the value is no object, lacks the key, or holds in it what no member has (context: key, supported)."""
 
-NOT_STRING_OR_ARRAY = "not_string_or_array"
-"""Error type: the value is neither a string nor an array."""
-
-NOT_STRING_OR_OBJECT = "not_string_or_object"
-"""Error type: the value is neither a string nor an object."""
+NOT_OF_JSON_TYPE = "not_of_json_type"
+"""Error type: the value is of none of the JSON types that the union has (context: expected)."""
 
 
 def _reader(key: str) -> Callable[[object], object]:
@@ -100,50 +89,50 @@ def _literals(annotation: object) -> Iterator[str]:
             yield from _literals(part)
 
 
-_STRING, _ARRAY, _OBJECT = UNION_TAG + "string", UNION_TAG + "array", UNION_TAG + "object"
-
-
 @dataclass(frozen=True)
-class StringOrArray:
-    """Annotates ``str | list[…]``: what is neither is one error, not one for each."""
+class ByJsonType:
+    """Annotates a union of strings, arrays and objects, such as ``str | list[…]``: what is none of them is one error.
+
+    Several objects are a union of their own, told apart as their members' models say.
+    """
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        string, array = get_args(source)
+        members: dict[str, list[object]] = {}
+        for member in get_args(source):
+            members.setdefault(_json_type(member), []).append(member)
         return core_schema.tagged_union_schema(
-            {_STRING: handler.generate_schema(string), _ARRAY: handler.generate_schema(array)},
-            _string_or_array,
-            custom_error_type=NOT_STRING_OR_ARRAY,
-            custom_error_message="Neither a string nor an array",
+            {UNION_TAG + name: handler.generate_schema(reduce(or_, found)) for name, found in members.items()},
+            _json_tagger(members),
+            custom_error_type=NOT_OF_JSON_TYPE,
+            custom_error_message="None of the JSON types of the union",
+            custom_error_context={"expected": f"one of {' or '.join(_JSON_TYPES[name] for name in members)}"},
         )
 
 
-def _string_or_array(value: object) -> str | None:
-    if isinstance(value, str):
-        return _STRING
-    return _ARRAY if isinstance(value, list) else None
+_JSON_TYPES = {"string": "a string", "array": "array of objects", "object": "an object"}
 
 
-@dataclass(frozen=True)
-class StringOrObject:
-    """Annotates ``str | Model``, as ``StringOrArray``; the object may itself be a union by key."""
-
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        string, *objects = get_args(source)
-        return core_schema.tagged_union_schema(
-            {
-                _STRING: handler.generate_schema(string),
-                _OBJECT: handler.generate_schema(reduce(or_, objects)),
-            },
-            _string_or_object,
-            custom_error_type=NOT_STRING_OR_OBJECT,
-            custom_error_message="Neither a string nor an object",
-        )
+def _json_type(member: object) -> str:
+    """What JSON calls the values of a type."""
+    origin = get_origin(member)
+    if origin is Annotated:
+        return _json_type(get_args(member)[0])
+    if origin is Literal or member is str:
+        return "string"
+    return "array" if origin is list else "object"
 
 
-def _string_or_object(value: object) -> str | None:
-    if isinstance(value, str):
-        return _STRING
-    return _OBJECT if isinstance(value, dict | BaseModel) else None
+def _json_tagger(members: Collection[str]) -> Callable[[object], str | None]:
+    def tag_of(value: object) -> str | None:
+        if isinstance(value, str):
+            found = "string"
+        elif isinstance(value, list):
+            found = "array"
+        else:
+            found = "object" if isinstance(value, dict | BaseModel) else ""
+        return UNION_TAG + found if found in members else None
+
+    return tag_of
 
 
 @dataclass(frozen=True)

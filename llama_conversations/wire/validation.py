@@ -18,7 +18,7 @@ from llama_conversations.errors import InvalidParameter
 from llama_conversations.wire.base import UNION_TAG
 from llama_conversations.wire.faults import Fault, judge
 
-__all__ = ["MAX_JSON_VALUES", "invalid_parameter", "parse_body", "parse_json", "parse_value"]
+__all__ = ["MAX_JSON_VALUES", "invalid_parameter", "parse_body", "parse_json", "parse_object", "parse_value"]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -44,7 +44,11 @@ def parse_body(model: type[M], body: bytes, *, empty_ok: bool = False) -> M:
     Raises:
         InvalidParameter: It is not JSON (``invalid_json``), or not what the model asks for.
     """
-    value = {} if empty_ok and not body.strip() else parse_json(body)
+    return parse_object(model, {} if empty_ok and not body.strip() else parse_json(body))
+
+
+def parse_object(model: type[M], value: object) -> M:
+    """Parsed JSON as ``model``. Raises ``InvalidParameter`` when it is not what the model asks for."""
     try:
         return model.model_validate(_with_few_unknown_keys(model, value))
     except ValidationError as error:

@@ -1,5 +1,10 @@
 """What every stream of response events must be, whatever the model said: one validator for all tests that see a stream.
 
+It knows messages, reasoning, and calls of functions, of custom tools and of MCP tools, requests for approval, lists of
+tools, compactions and hosted searches. Every item is empty when it is added (a compaction is whole, a search has
+nothing that grows), grows by deltas that add up, and is done once. The model writes one item at a time; an MCP call
+stays open, with its arguments done, until its tool has answered, and so do others beside it.
+
 Source: OpenAI API reference, Responses, streaming events; orders as observed live.
 """
 
@@ -95,6 +100,7 @@ class _Part:
     kind: str
     pieces: list[str] = field(default_factory=list)
     logprobs: list[Any] = field(default_factory=list)
+    annotations: list[Any] = field(default_factory=list)
     text_done: bool = False
     shown: JsonObject | None = None
 
@@ -113,7 +119,17 @@ class _Item:
     parts: list[_Part] = field(default_factory=list)
     summaries: list[_Part] = field(default_factory=list)
     arguments: _Part | None = None
+    stages: list[str] = field(default_factory=list)
     done: JsonObject | None = None
+
+    @property
+    def kind(self) -> str:
+        return str(self.added["type"])
+
+    @property
+    def is_being_written(self) -> bool:
+        waits_for_tool = self.kind == "mcp_call" and self.arguments is not None and self.arguments.text_done
+        return self.done is None and not waits_for_tool
 
 
 _TEXT_OF = {
@@ -122,8 +138,40 @@ _TEXT_OF = {
     "reasoning_text": "text",
     "summary_text": "text",
 }
-_MEMBERS = {"message": {"output_text", "refusal"}, "reasoning": {"reasoning_text"}, "function_call": set[str]()}
-_EMPTY = {"message": "content", "reasoning": "summary", "function_call": "arguments"}
+_STAGES = ("in_progress", "searching", "completed", "failed")
+"""Of a hosted search, in this order."""
+
+_MEMBERS = {"message": {"output_text", "refusal"}, "reasoning": {"reasoning_text"}}
+_EMPTY = {
+    "message": "content",
+    "reasoning": "summary",
+    "function_call": "arguments",
+    "custom_tool_call": "input",
+    "mcp_call": "arguments",
+    "mcp_approval_request": "arguments",
+    "mcp_list_tools": "tools",
+}
+"""What of an item grows."""
+
+_STATUSES = {"message": {"completed", "incomplete"}, "mcp_call": {"completed", "incomplete", "failed"}}
+_STATUSES["web_search_call"] = {"completed", "failed"}
+_STATUSES |= dict.fromkeys(("function_call", "custom_tool_call"), _STATUSES["message"])
+"""How an item with a status may end; the others have none."""
+
+_WRITTEN = {"function_call", "custom_tool_call", "mcp_call"}
+"""Calls whose arguments are streamed."""
+
+_FIXED = {
+    "function_call": ("name", "call_id"),
+    "custom_tool_call": ("name", "call_id"),
+    "mcp_call": ("name", "server_label", "approval_request_id"),
+    "mcp_approval_request": ("name", "server_label"),
+    "mcp_list_tools": ("server_label",),
+    "compaction": ("encrypted_content",),
+    "message": ("role",),
+    "web_search_call": (),
+}
+"""What of an item is known from the beginning."""
 
 
 class StreamedOutput:
@@ -140,9 +188,15 @@ class StreamedOutput:
             "response.content_part.done": self._part_done,
             "response.reasoning_summary_part.added": self._part_added,
             "response.reasoning_summary_part.done": self._part_done,
-            "response.function_call_arguments.delta": self._arguments_delta,
-            "response.function_call_arguments.done": self._arguments_done,
+            "response.output_text.annotation.added": self._annotation_added,
+            **{f"response.web_search_call.{stage}": self._search_stage for stage in _STAGES},
         }
+        for kind in ("function_call_arguments", "custom_tool_call_input", "mcp_call_arguments"):
+            self._handlers[f"response.{kind}.delta"] = self._arguments_delta
+            self._handlers[f"response.{kind}.done"] = self._arguments_done
+        for kind in ("mcp_call", "mcp_list_tools"):
+            for stage in ("in_progress", "completed", "failed"):
+                self._handlers[f"response.{kind}.{stage}"] = self._stage
         for kind in ("output_text", "refusal", "reasoning_text", "reasoning_summary_text"):
             self._handlers[f"response.{kind}.delta"] = self._text_delta
             self._handlers[f"response.{kind}.done"] = self._text_done
@@ -163,7 +217,10 @@ class StreamedOutput:
         assert not self._failed, "an error is followed by a response that did not fail"
         assert all(item.done is not None for item in self._items), "an item was never done"
         assert [item.done for item in self._items] == response["output"], "the output is not what was shown"
-        statuses = [item["status"] for item in response["output"] if "status" in item]
+        written = [
+            item for item in response["output"] if item["type"] in ("message", "function_call", "custom_tool_call")
+        ]
+        statuses = [item["status"] for item in written]
         allowed = {"completed"} if response["status"] == "completed" else {"completed", "incomplete"}
         assert set(statuses) <= allowed, f"items of a {response['status']} response are {statuses}"
         assert statuses.count("incomplete") <= 1, "the model was cut off in several items at once"
@@ -177,36 +234,42 @@ class StreamedOutput:
         item = event["item"]
         assert event["output_index"] == len(self._items), "items are added out of order"
         assert item["id"] not in [known.added["id"] for known in self._items], "two items have one id"
-        assert not item[_EMPTY[item["type"]]], "an item is not empty when it is added"
-        if item["type"] == "reasoning":
-            assert "status" not in item
-            assert "content" not in item
-        else:
-            assert item["status"] == "in_progress"
-        if item["type"] == "function_call":
-            assert item["name"]
-            assert item["call_id"]
+        assert not [known.added for known in self._items if known.is_being_written], (
+            "the model writes two items at once"
+        )
+        kind = item["type"]
+        assert kind in _FIXED or kind in _EMPTY, f"an item of unknown type {kind}"
+        assert kind not in _EMPTY or not item[_EMPTY[kind]], "an item is not empty when it is added"
+        assert item.get("status") == ("in_progress" if kind in _STATUSES else None)
+        assert kind != "reasoning" or "content" not in item
+        if "call_id" in item:
             assert item["call_id"] not in [known.added.get("call_id") for known in self._items]
-        self._items.append(_Item(item, arguments=_Part("arguments") if item["type"] == "function_call" else None))
+        self._items.append(_Item(item, arguments=_Part("arguments") if kind in _WRITTEN else None))
 
     def _item_done(self, event: JsonObject) -> None:
         item, shown = self._at(event["output_index"]), event["item"]
-        assert [shown[name] for name in ("id", "type")] == [item.added[name] for name in ("id", "type")]
+        kind = item.kind
+        for name in ("id", "type", *_FIXED.get(kind, ())):
+            assert shown[name] == item.added[name], f"'{name}' of an item changed on the way"
         assert not [part for part in (*item.parts, *item.summaries) if part.open], "an item is done, its part is not"
-        if shown["type"] == "function_call":
-            assert item.arguments is not None
+        if item.arguments is not None:
             assert item.arguments.text_done, "the arguments are not done"
-            assert shown["arguments"] == item.arguments.text
-            assert [shown[name] for name in ("name", "call_id")] == [item.added[name] for name in ("name", "call_id")]
-        elif shown["type"] == "message":
+            assert shown[_EMPTY[kind]] == item.arguments.text
+            assert shown["name"]
+        elif kind == "message":
             assert shown["content"] == [part.shown for part in item.parts]
             assert shown["role"] == "assistant"
-        else:
+        elif kind == "reasoning":
             assert shown.get("content", []) == [part.shown for part in item.parts]
             assert shown["summary"] == [part.shown for part in item.summaries]
+        if kind in _STATUSES:
+            assert shown["status"] in _STATUSES[kind]
+        else:
             assert "status" not in shown
-        if shown["type"] != "reasoning":
-            assert shown["status"] in ("completed", "incomplete")
+        if kind == "web_search_call":
+            assert item.stages[-1] == shown["status"], item.stages
+        if kind in ("mcp_call", "mcp_list_tools"):
+            _check_tool_server_item(item.stages, shown)
         item.done = shown
 
     def _part_added(self, event: JsonObject) -> None:
@@ -216,7 +279,7 @@ class StreamedOutput:
         assert not [part for part in parts if part.open], "two parts of an item are open"
         assert event["part"][_TEXT_OF[kind]] == "", "a part is not empty when it is added"
         if parts is item.parts:
-            assert kind in _MEMBERS[item.added["type"]], f"a {item.added['type']} has a part {kind}"
+            assert kind in _MEMBERS[item.kind], f"a {item.kind} has a part {kind}"
         else:
             assert kind == "summary_text"
         parts.append(_Part(kind))
@@ -228,7 +291,7 @@ class StreamedOutput:
         assert shown[_TEXT_OF[part.kind]] == part.text, "deltas do not add up"
         if part.kind == "output_text":
             assert shown["logprobs"] == part.logprobs
-            assert shown["annotations"] == []
+            assert shown["annotations"] == part.annotations
         part.shown = shown
 
     def _text_delta(self, event: JsonObject) -> None:
@@ -253,14 +316,35 @@ class StreamedOutput:
         arguments.pieces.append(event["delta"])
 
     def _arguments_done(self, event: JsonObject) -> None:
-        arguments = self._arguments(event)
-        assert event["arguments"] == arguments.text, "deltas do not add up"
-        assert event["name"] == self._of(event).added["name"]
+        item, arguments = self._of(event), self._arguments(event)
+        assert event[_EMPTY[item.kind]] == arguments.text, "deltas do not add up"
+        if item.kind == "function_call":
+            assert event["name"] == item.added["name"]
         arguments.text_done = True
 
+    def _stage(self, event: JsonObject) -> None:
+        _, kind, stage = event["type"].split(".")
+        item = self._of(event)
+        assert kind == item.kind
+        item.stages.append(stage)
+
+    def _annotation_added(self, event: JsonObject) -> None:
+        part = self._part(event)
+        assert part.kind == "output_text"
+        assert event["annotation_index"] == len(part.annotations), "annotations are added out of order"
+        part.annotations.append(event["annotation"])
+
+    def _search_stage(self, event: JsonObject) -> None:
+        item, stage = self._of(event), event["type"].rpartition(".")[2]
+        assert item.added["type"] == "web_search_call"
+        assert _STAGES.index(stage) > max(map(_STAGES.index, item.stages), default=-1), "a search goes back"
+        item.stages.append(stage)
+
     def _arguments(self, event: JsonObject) -> _Part:
-        arguments = self._of(event).arguments
+        item = self._of(event)
+        arguments = item.arguments
         assert arguments is not None, "arguments of what is no call"
+        assert event["type"].split(".")[1] == f"{item.kind}_{_EMPTY[item.kind]}"
         assert not arguments.text_done, "the arguments were done"
         return arguments
 
@@ -291,6 +375,15 @@ class StreamedOutput:
         assert index < len(parts), "an event of a part that was not added"
         assert parts[index].open, "an event of a part that is done"
         return parts[index]
+
+
+def _check_tool_server_item(stages: Sequence[str], shown: JsonObject) -> None:
+    """A call or a list of tools: it was begun, then it succeeded or failed, and says so itself."""
+    failed = shown["error"] is not None or shown.get("status") == "incomplete"
+    assert stages == ["in_progress", "failed" if failed else "completed"], stages
+    if shown["type"] == "mcp_call":
+        assert (shown["output"] is not None) == (shown["status"] == "completed")
+        assert (shown["error"] is not None) == (shown["status"] == "failed")
 
 
 def _kind_of(event: JsonObject) -> str:

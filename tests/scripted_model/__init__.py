@@ -1,4 +1,4 @@
-"""A model server for tests: a real HTTP process that speaks chat completions and does as the test says.
+"""A model server for tests: a real HTTP process that speaks chat completions and responses and does as the test says.
 
 The ``model`` of a request chooses what happens, see ``modes.MODES``; words of the last user text steer it further:
 ``gate=name`` names the gate that a slow answer waits at, ``tag=name`` marks the request in the journal and picks the

@@ -1,17 +1,20 @@
-"""The HTTP side: chat completions, models, and the controls under ``/control``."""
+"""The HTTP side: chat completions, responses, models, and the controls under ``/control``."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
 
 from scripted_model.answers import Answer, Head, JsonObject, Step, plain_completion, stream_chunks
 from scripted_model.journal import Entry, Journal
 from scripted_model.modes import MODELS, Director, tag_in
+from scripted_model.responses_answers import Reply, failed_response, response_events, whole_response
+from scripted_model.responses_modes import GONE, RESPONSES_MODELS, ResponsesDirector
+from scripted_model.responses_strict import read_responses_request
 from scripted_model.strict import ChatRequest, Invalid, read_request
 
 CREATED = 1_700_000_000
@@ -28,12 +31,15 @@ class ModelServer:
     def __init__(self) -> None:
         self._journal = Journal()
         self._director = Director()
+        self._responses_director = ResponsesDirector()
         self._ids = itertools.count(1)
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_post("/v1/responses", self.responses)
+        app.router.add_post("/tokenize", self.tokenize)
         app.router.add_get("/control/requests", self.requests)
         app.router.add_post("/control/script", self.script)
         app.router.add_post("/control/gates/{name}/open", self.open_gate)
@@ -42,14 +48,43 @@ class ModelServer:
 
     async def models(self, request: web.Request) -> web.Response:
         self._journal.entries.append(Entry(request.path, dict(request.headers), "", status=200, outcome="complete"))
-        data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "scripted"} for name in MODELS]
+        names = dict.fromkeys((*MODELS, *RESPONSES_MODELS))
+        data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "scripted"} for name in names]
         return web.json_response({"object": "list", "data": data})
 
+    async def tokenize(self, request: web.Request) -> web.Response:
+        """As vLLM: the tokens of a chat completion's messages, here their words."""
+        entry = Entry(request.path, dict(request.headers), await request.text(), status=200, outcome="complete")
+        self._journal.entries.append(entry)
+        entry.body = body = json.loads(entry.raw)
+        entry.model, entry.tag = body["model"], tag_in(entry.raw)
+        try:
+            chat = read_request(body)
+        except Invalid as error:
+            return self._invalid(entry, error)
+        if chat.model.startswith("status-"):
+            entry.status = 500
+            return web.json_response({"error": "no tokenizer"}, status=500)
+        if chat.model == "hang":
+            await asyncio.Event().wait()
+        words = sum(len(message.model_dump_json().split()) for message in chat.messages) + len(chat.tools)
+        return web.json_response({"count": words, "max_model_len": 4096, "tokens": list(range(words))})
+
     async def chat(self, request: web.Request) -> web.StreamResponse:
+        """``POST /v1/chat/completions``."""
+        return await self._serve(request, self._answer)
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        """``POST /v1/responses``."""
+        return await self._serve(request, self._respond)
+
+    async def _serve(
+        self, request: web.Request, answer: Callable[[web.Request, Entry], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         entry = Entry(request.path, dict(request.headers), await request.text())
         self._journal.entries.append(entry)
         try:
-            response = await self._answer(request, entry)
+            response = await answer(request, entry)
             if entry.outcome == "running":
                 entry.outcome = "complete"
         except Dropped:
@@ -66,25 +101,44 @@ class ModelServer:
 
     async def _answer(self, request: web.Request, entry: Entry) -> web.StreamResponse:
         try:
-            entry.body = json.loads(entry.raw)
-            if isinstance(entry.body, dict):
-                entry.model, entry.tag = entry.body.get("model"), tag_in(entry.raw)
-            chat = read_request(entry.body)
-        except json.JSONDecodeError as error:
-            return self._invalid(entry, Invalid(f"We could not parse the JSON body of your request: {error}"))
+            chat = read_request(_read_json(entry))
         except Invalid as error:
             return self._invalid(entry, error)
         entry.tag = tag_in(chat.last_user_text)
         answer = self._director.answer(chat)
         entry.status = answer.status
         if answer.body is not None:
-            return web.Response(
-                text=answer.body, status=answer.status, headers=answer.headers, content_type=answer.content_type
-            )
+            return _fixed(answer)
         head = Head(f"chatcmpl-{next(self._ids)}", chat.model, CREATED)
         if chat.stream:
             return await self._stream(request, entry, answer, stream_chunks(head, answer, _stream_usage(chat, answer)))
         return await self._plain(request, answer, plain_completion(head, answer, _usage(chat, answer)))
+
+    async def _respond(self, request: web.Request, entry: Entry) -> web.StreamResponse:
+        try:
+            asked = read_responses_request(_read_json(entry), self._responses_director.issued)
+        except Invalid as error:
+            return self._invalid(entry, error)
+        entry.tag = tag_in(asked.last_user_text) or entry.tag
+        reply = self._responses_director.reply(asked)
+        entry.status = 200 if reply.fixed is None else reply.fixed.status
+        if reply.fixed is not None:
+            return _fixed(reply.fixed)
+        head = {"id": f"resp_up{next(self._ids)}", "object": "response", "created_at": CREATED, "model": asked.model}
+        if asked.stream:
+            return await self._stream(request, entry, Answer(done=False), response_events(head, reply))
+        return await self._whole_response(request, reply, head)
+
+    async def _whole_response(self, request: web.Request, reply: Reply, head: JsonObject) -> web.StreamResponse:
+        cut = () if reply.cut is None else (reply.cut,)
+        response = whole_response(head, reply)
+        if not reply.terminal:
+            del response["output"]
+        if cut and cut[0].kind == "chunk":
+            said = cut[0].value.get("response", {}).get("error", GONE)
+            return web.json_response(failed_response(head, said))
+        steps = (Step("delta"), *cut) if cut else ()
+        return await self._plain(request, Answer(steps), response)
 
     @staticmethod
     def _invalid(entry: Entry, error: Invalid) -> web.Response:
@@ -181,6 +235,23 @@ class ModelServer:
         gate = self._journal.gate(request.match_info["name"])
         in_time = await self._journal.wait(lambda: gate.reached, float(request.query.get("timeout", 10)))
         return web.json_response({}, status=200 if in_time else 408)
+
+
+def _read_json(entry: Entry) -> object:
+    """The body, noted in the journal. Raises ``Invalid``."""
+    try:
+        entry.body = json.loads(entry.raw)
+    except json.JSONDecodeError as error:
+        raise Invalid(f"We could not parse the JSON body of your request: {error}") from error
+    if isinstance(entry.body, dict):
+        entry.model, entry.tag = entry.body.get("model"), tag_in(entry.raw)
+    return entry.body
+
+
+def _fixed(answer: Answer) -> web.Response:
+    return web.Response(
+        text=answer.body, status=answer.status, headers=answer.headers, content_type=answer.content_type
+    )
 
 
 def _usage(chat: ChatRequest, answer: Answer) -> JsonObject:

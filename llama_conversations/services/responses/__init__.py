@@ -3,6 +3,7 @@
 ::
 
     service.py        the API: what is asked, what is answered
+      connection.py   turns over one connection, and what it remembers
       checks.py       what of a request is supported, and what excludes what
       turn.py         the value: a turn that was claimed
       context.py      the history and the input that the model is given

@@ -56,7 +56,14 @@ class Finished:
     reason: Literal["stop", "length", "content_filter"]
 
 
-Delta: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | Finished | Usage
+@dataclass(frozen=True, slots=True)
+class PassedEvent:
+    """An event of an upstream that speaks the Responses API, to be shown as it is but for its numbers."""
+
+    payload: JsonObject
+
+
+Delta: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | Finished | Usage | PassedEvent
 
 _REASONS: dict[str, Literal["length", "content_filter"]] = {"length": "length", "content_filter": "content_filter"}
 

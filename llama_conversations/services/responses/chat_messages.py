@@ -7,154 +7,134 @@ caches by prefix reads only what is new. What becomes of each type of item is li
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from typing import TypeAlias
 
 import orjson
 
-from llama_conversations.errors import InvalidParameter, UnsupportedParameter
-from llama_conversations.wire.base import JsonValue
-from llama_conversations.wire.content import (
-    InputAudio,
-    InputFile,
-    InputImage,
-    InputText,
-    OutputText,
-    Refusal,
-    Text,
-)
+from llama_conversations.errors import InvalidParameter
+from llama_conversations.services.responses.chat_parts import Answer, Call, Speech, Utterance, utterances
 from llama_conversations.wire.events import JsonObject
-from llama_conversations.wire.items import FunctionCall, FunctionCallOutput, Item, Message
+from llama_conversations.wire.items import Compaction, Item, Message
 
-_ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
-"""Model servers other than OpenAI's know no developer role; OpenAI's takes system for it (Chat Completions, roles)."""
+MAX_CALL_ID = 40
+"""Characters of a tool call's id that OpenAI's chat completions take (observed live: "string too long")."""
+
+Unseal: TypeAlias = Callable[[str], str | None]
+"""From ``encrypted_content`` to the text that this server sealed; ``None`` for what it did not."""
 
 
-def chat_messages(instructions: str | None, items: Sequence[Item]) -> list[bytes]:
-    """The messages that the model is given, each as JSON.
+def chat_messages(preamble: Sequence[Utterance], items: Sequence[Item], unseal: Unseal) -> list[bytes]:
+    """The messages that the model is given, each as JSON: what stands before the conversation, then its items.
 
     A tool's output stands right behind the message that calls it, wherever it stands among the items: model servers
-    demand that.
+    demand that. Of what stands before a compaction, only its summary and the user's messages right before it count.
 
     Errors: ``InvalidParameter`` for a call without output or an output without call, ``UnsupportedParameter`` for
     content that chat completions cannot carry.
     """
-    messages = [] if instructions is None else [_message("system", instructions)]
-    messages.extend(orjson.dumps(message) for message in _Conversion(items).messages())
-    return messages
+    spoken = [*preamble, *utterances(after_compaction(items), unseal)]
+    return [orjson.dumps(message) for message in _Conversion(spoken).messages()]
+
+
+def after_compaction(items: Sequence[Item]) -> Sequence[Item]:
+    """The items that still count: the last compaction, the user's messages right before it, and what follows."""
+    at = next((n for n in range(len(items) - 1, -1, -1) if isinstance(items[n], Compaction)), None)
+    if at is None:
+        return items
+    first = at
+    while first > 0 and is_users(items[first - 1]):
+        first -= 1
+    return [items[at], *items[first:at], *items[at + 1 :]]
+
+
+def is_users(item: Item) -> bool:
+    """Whether an item is a user's message."""
+    return isinstance(item, Message) and item.role == "user"
 
 
 class _Conversion:
-    """One pass over the items; calls are gathered until a message comes, so parallel calls share one.
+    """One pass over what was said; calls are gathered until somebody speaks, so parallel calls share one message.
 
-    A call that comes after an output was made in a later turn: it begins a message of its own.
+    A call that comes after an answer was made in a later turn: it begins a message of its own.
     """
 
-    def __init__(self, items: Sequence[Item]) -> None:
-        self._items = items
-        self._outputs = _outputs_by_call(items)
+    def __init__(self, spoken: Sequence[Utterance]) -> None:
+        self._spoken = spoken
+        self._answers = _answers_by_call(spoken)
+        self._called = {utterance.call_id for utterance in spoken if isinstance(utterance, Call)}
         self._pending: JsonObject | None = None
-        self._calls: list[FunctionCall] = []
+        self._calls: list[Call] = []
         self._answered = False
 
     def messages(self) -> Iterator[JsonObject]:
-        for item in self._items:
-            if isinstance(item, FunctionCall):
-                if self._answered:
-                    yield from self._flush()
-                if item.status != "incomplete":  # cut off in the middle: it was never made
-                    self._calls.append(item)
-            elif isinstance(item, FunctionCallOutput):
-                self._answered = bool(self._calls)
-            elif isinstance(item, Message):
+        for utterance in self._spoken:
+            if isinstance(utterance, Speech):
                 yield from self._flush()
-                message: JsonObject = {"role": _ROLES[item.role], "content": _content(item)}
-                if item.role == "assistant":
+                message: JsonObject = {"role": utterance.role, "content": utterance.content}
+                if utterance.role == "assistant":
                     self._pending = message
                 else:
                     yield message
+            elif isinstance(utterance, Call):
+                if self._answered:
+                    yield from self._flush()
+                self._calls.append(utterance)
+            else:
+                self._answered = bool(self._calls)
         yield from self._flush()
-        for call_id, left in self._outputs.items():
+        for call_id, left in self._answers.items():
+            if left and call_id in self._called:
+                raise _unpaired(f"The tool call with call_id {call_id} has an output already.")
             if left:
                 raise _unpaired(f"No tool call found for function call output with call_id {call_id}.")
 
     def _flush(self) -> Iterator[JsonObject]:
-        """The assistant's message that is pending, with the calls behind it and their outputs."""
+        """The assistant's message that is pending, with the calls behind it and their answers."""
         if not self._calls:
             if self._pending is not None:
                 yield self._pending
         else:
             message = self._pending or {"role": "assistant", "content": None}
             yield message | {"tool_calls": [_tool_call(call) for call in self._calls]}
-            for call in self._calls:
-                outputs = self._outputs[call.call_id]
-                if not outputs:
-                    raise _unpaired(f"No tool output found for function call {call.call_id}.")
-                yield {"role": "tool", "tool_call_id": call.call_id, "content": _tool_content(outputs.popleft())}
+            yield from self._answers_of(self._calls)
         self._pending, self._calls, self._answered = None, [], False
 
-
-def _outputs_by_call(items: Iterable[Item]) -> defaultdict[str, deque[FunctionCallOutput]]:
-    """Outputs by their call's id, oldest first: some models give the same id to calls of different turns."""
-    outputs: defaultdict[str, deque[FunctionCallOutput]] = defaultdict(deque)
-    for item in items:
-        if isinstance(item, FunctionCallOutput):
-            outputs[item.call_id].append(item)
-    return outputs
-
-
-def _message(role: str, content: str) -> bytes:
-    return orjson.dumps({"role": role, "content": content})
-
-
-def _tool_call(call: FunctionCall) -> JsonObject:
-    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    def _answers_of(self, calls: Sequence[Call]) -> Iterator[JsonObject]:
+        """A tool message for each call; images follow as a user's, since tool messages carry text only."""
+        images: list[JsonObject] = []
+        for call in calls:
+            answers = self._answers[call.call_id]
+            if not answers:
+                raise _unpaired(f"No tool output found for function call {call.call_id}.")
+            answer = answers.popleft()
+            yield {"role": "tool", "tool_call_id": _told_id(call.call_id), "content": answer.text}
+            images.extend(answer.images)
+        if images:
+            yield {"role": "user", "content": [*images]}
 
 
-def _content(message: Message) -> JsonValue:
-    """Text as a string where there is only text; an assistant's parts are joined, since servers take no parts of it."""
-    parts = message.content
-    if isinstance(parts, str):
-        return parts
-    if message.role == "assistant":
-        return "".join(_text_of(part) for part in parts)
-    if len(parts) == 1 and isinstance(parts[0], InputText | Text):
-        return parts[0].text
-    return [_part(part) for part in parts]
+def _answers_by_call(spoken: Sequence[Utterance]) -> defaultdict[str, deque[Answer]]:
+    """Answers by their call's id, oldest first: some models give the same id to calls of different turns."""
+    answers: defaultdict[str, deque[Answer]] = defaultdict(deque)
+    for utterance in spoken:
+        if isinstance(utterance, Answer):
+            answers[utterance.call_id].append(utterance)
+    return answers
 
 
-def _tool_content(output: FunctionCallOutput) -> JsonValue:
-    if isinstance(output.output, str):
-        return output.output
-    if all(isinstance(part, InputText) for part in output.output):
-        return "".join(_text_of(part) for part in output.output)
-    return [_part(part) for part in output.output]
+def _tool_call(call: Call) -> JsonObject:
+    return {
+        "id": _told_id(call.call_id),
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
 
 
-def _text_of(part: object) -> str:
-    if isinstance(part, OutputText | InputText | Text):
-        return part.text
-    if isinstance(part, Refusal):
-        return part.refusal
-    raise _no_place(part)
-
-
-def _part(part: object) -> JsonObject:
-    if isinstance(part, InputImage) and part.image_url is not None:
-        url: JsonObject = {"url": part.image_url}
-        if part.detail not in (None, "auto"):
-            url["detail"] = part.detail
-        return {"type": "image_url", "image_url": url}
-    if isinstance(part, InputAudio):
-        audio: JsonObject = {"data": part.input_audio.data, "format": part.input_audio.format}
-        return {"type": "input_audio", "input_audio": audio}
-    if isinstance(part, InputFile):
-        raise _no_place(part)
-    return {"type": "text", "text": _text_of(part)}
-
-
-def _no_place(part: object) -> UnsupportedParameter:
-    kind = getattr(part, "type", type(part).__name__)
-    return UnsupportedParameter("input", f"Content of type '{kind}' cannot be sent to this model as it stands.")
+def _told_id(call_id: str) -> str:
+    """A call's id as model servers take it: ids of items that are told as calls are longer."""
+    return call_id if len(call_id) <= MAX_CALL_ID else f"call_{sha256(call_id.encode()).hexdigest()[:24]}"
 
 
 def _unpaired(message: str) -> InvalidParameter:

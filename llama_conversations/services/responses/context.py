@@ -10,10 +10,14 @@ from llama_conversations.access import AccessScope
 from llama_conversations.errors import DuplicateItem, InvalidParameter
 from llama_conversations.services.items import check_id_prefix, masked
 from llama_conversations.services.references import ItemFinder, prepare_input
+from llama_conversations.services.responses.prompt_template import PromptPart, fill_prompt
 from llama_conversations.storage.records import ItemRecord, ResponseRecord
-from llama_conversations.storage.stores import ConversationStore, ResponseStore
+from llama_conversations.storage.stores import ConversationStore, PromptStore, ResponseStore
 from llama_conversations.wire.items import INPUT_ITEM, InputItem, InputMessage, Item
-from llama_conversations.wire.responses import CreateResponse
+from llama_conversations.wire.responses import CreateResponse, PromptReference
+
+ABOVE_ALL = 1 << 62
+"""Above every position of a conversation."""
 
 _CONTINUABLE = ("completed", "incomplete")
 
@@ -46,6 +50,13 @@ class ContextReader:
         _check_new(own, history)
         return history
 
+    async def of_whole_conversation(
+        self, scope: AccessScope, conversation_id: str, own: Sequence[ItemRecord]
+    ) -> Sequence[ItemRecord]:
+        """All items of a conversation, outside of any turn. Errors: ``ConversationNotFound``, ``DuplicateItem``."""
+        await self._conversations.get(scope, conversation_id)
+        return await self.of_conversation(scope, conversation_id, ABOVE_ALL, own)
+
     async def of_chain(
         self, scope: AccessScope, previous_response_id: str, own: Sequence[ItemRecord]
     ) -> Sequence[ItemRecord]:
@@ -66,13 +77,18 @@ class ContextReader:
         _check_new(own, history)
         return history
 
+    def of_connection(self, remembered: Sequence[ItemRecord], own: Sequence[ItemRecord]) -> Sequence[ItemRecord]:
+        """What a connection remembers. Errors: ``DuplicateItem`` when it holds one of ``own``."""
+        _check_new(own, remembered)
+        return remembered
+
     async def of_input(self, scope: AccessScope, response_id: str) -> Sequence[ItemRecord]:
         """All that the model was given for a response: the history, then the response's own input.
 
         What was deleted from its conversation since is not there. Errors: ``ResponseNotFound``.
         """
         response = await self._responses.get(scope, response_id)
-        own = _records(response.input)
+        own = stored_items(response.input)
         if response.previous_response_id is not None:
             chain = await self._responses.chain(scope, response.previous_response_id)
             before = [item for link in chain for item in await self._of_response(scope, link)]
@@ -83,12 +99,22 @@ class ContextReader:
     async def _of_response(self, scope: AccessScope, response: ResponseRecord) -> Sequence[ItemRecord]:
         """What a link of a chain adds; a chain may begin with a response that was made in a conversation."""
         before = await self._before_turn(scope, response)
-        return [*before, *_records(response.input), *_records(response.output)]
+        return [*before, *stored_items(response.input), *stored_items(response.output)]
 
     async def _before_turn(self, scope: AccessScope, response: ResponseRecord) -> Sequence[ItemRecord]:
         if response.conversation_id is None or response.context_position is None:
             return ()
         return await self._conversations.history(scope, response.conversation_id, response.context_position)
+
+
+async def read_prompt(store: PromptStore, scope: AccessScope, asked: PromptReference) -> Sequence[PromptPart]:
+    """A stored prompt with its variables filled in. Errors: ``PromptNotFound``, ``InvalidParameter``."""
+    if asked.version is not None and not asked.version.isdecimal():
+        raise InvalidParameter(
+            f"Invalid 'prompt.version': '{asked.version}'. Expected the number of a version.", param="prompt.version"
+        )
+    prompt = await store.get(scope, asked.id, None if asked.version is None else int(asked.version))
+    return fill_prompt(prompt.text, asked.variables or {})
 
 
 def input_items(request: CreateResponse) -> Sequence[InputItem]:
@@ -113,7 +139,7 @@ def _check_new(own: Sequence[ItemRecord], history: Sequence[ItemRecord]) -> None
         held.add(item.id)
 
 
-def _records(array: str) -> Sequence[ItemRecord]:
+def stored_items(array: str) -> Sequence[ItemRecord]:
     """Items from the JSON array text that a response keeps."""
     records = []
     for item in from_json(array):  # not orjson: integers of any size stay what they are

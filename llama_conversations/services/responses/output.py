@@ -1,14 +1,16 @@
 """From a model's deltas to output items and their events: a state machine over what is open.
 
-At any moment at most one of reasoning and message is open; tool calls stay open together until the model stops, since a
-server may interleave their arguments. A call is shown once its name is known. What is shown in events is what ``items``
-holds in the end.
+At any moment at most one item is open. A call is shown once its name is known, since the name tells whose it is. What
+is shown in events is what ``items`` holds in the end. An output may grow over several rounds of the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias, TypeVar, cast
+
+from pydantic_core import ValidationError, from_json
 
 from llama_conversations.errors import UpstreamGarbled
 from llama_conversations.ids import MAX_ID_LENGTH, new_call_id, new_id
@@ -16,176 +18,48 @@ from llama_conversations.services.items import id_prefix
 from llama_conversations.services.responses.chat_deltas import (
     Delta,
     Finished,
+    PassedEvent,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
 )
-from llama_conversations.wire import events
-from llama_conversations.wire.base import JsonValue
+from llama_conversations.services.responses.output_items import (
+    CALLS,
+    FunctionCallItem,
+    GrowingCall,
+    GrowingItem,
+    McpCallItem,
+    MessageItem,
+    PassedItem,
+    ReasoningItem,
+)
 from llama_conversations.wire.events import Event, JsonObject
-from llama_conversations.wire.items import Status
-from llama_conversations.wire.responses import Usage
+from llama_conversations.wire.items import INPUT_ITEM, ITEM_TYPES, Status
+from llama_conversations.wire.responses import InputTokensDetails, OutputTokensDetails, Usage
+
+I = TypeVar("I", bound=GrowingItem)  # noqa: E741
+
+_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_LENGTH}}}")
+
+NewCall: TypeAlias = Callable[["Place"], GrowingCall]
 
 
-@dataclass(slots=True)
-class _Text:
-    """A content part that grows: answer, refusal or thoughts."""
-
-    pieces: list[str] = field(default_factory=list)
-    logprobs: list[JsonValue] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
+NewReasoning: TypeAlias = Callable[[str, int], ReasoningItem]
 
 
-@dataclass(slots=True)
-class _Reasoning:
-    item_id: str
-    index: int
-    as_summary: bool
-    part: _Text = field(default_factory=_Text)
+class Place:
+    """Where a call stands in the output, and how the model named it: what a call item is made from."""
 
-    def open(self) -> Iterator[Event]:
-        yield events.OutputItemAdded(self.index, {"id": self.item_id, "type": "reasoning", "summary": []})
-        if self.as_summary:
-            yield events.ReasoningSummaryPartAdded(self.item_id, self.index, 0, {"type": "summary_text", "text": ""})
-        else:
-            part: JsonObject = {"type": "reasoning_text", "text": ""}
-            yield events.ContentPartAdded(self.item_id, self.index, 0, part)
+    __slots__ = ("call_id", "given_id", "index", "name", "new_id")
 
-    def add(self, text: str) -> Event:
-        self.part.pieces.append(text)
-        delta = events.ReasoningSummaryTextDelta if self.as_summary else events.ReasoningTextDelta
-        return delta(self.item_id, self.index, 0, text)
-
-    def close(self, _status: Status) -> Iterator[Event]:
-        text = self.part.text
-        if self.as_summary:
-            yield events.ReasoningSummaryTextDone(self.item_id, self.index, 0, text)
-            yield events.ReasoningSummaryPartDone(self.item_id, self.index, 0, {"type": "summary_text", "text": text})
-        else:
-            yield events.ReasoningTextDone(self.item_id, self.index, 0, text)
-            part: JsonObject = {"type": "reasoning_text", "text": text}
-            yield events.ContentPartDone(self.item_id, self.index, 0, part)
-        yield events.OutputItemDone(self.index, self.item())
-
-    def item(self) -> JsonObject:
-        head: JsonObject = {"id": self.item_id, "type": "reasoning"}
-        if self.as_summary:
-            return head | {"summary": [{"type": "summary_text", "text": self.part.text}]}
-        return head | {"summary": [], "content": [{"type": "reasoning_text", "text": self.part.text}]}
+    def __init__(self, index: int, call_id: str, given_id: str | None, name: str, new_id: Callable[[str], str]) -> None:
+        self.index, self.call_id, self.given_id, self.name, self.new_id = index, call_id, given_id, name, new_id
 
 
-@dataclass(slots=True)
-class _Message:
-    """An assistant's message: parts of text and refusal, in the order in which the model begins them."""
-
-    item_id: str
-    index: int
-    parts: list[tuple[type[TextDelta | RefusalDelta], _Text]] = field(default_factory=list)
-    status: Status = "in_progress"
-
-    def open(self) -> Iterator[Event]:
-        yield events.OutputItemAdded(self.index, self.item())
-
-    def add(self, delta: TextDelta | RefusalDelta) -> Iterator[Event]:
-        if not self.parts or self.parts[-1][0] is not type(delta):
-            yield from self._close_part()
-            self.parts.append((type(delta), _Text()))
-            yield events.ContentPartAdded(self.item_id, self.index, self._last, self._part(self._last))
-        part = self.parts[-1][1]
-        if delta.text:
-            part.pieces.append(delta.text)
-            yield self._delta(delta)
-        if isinstance(delta, TextDelta):
-            part.logprobs.extend(delta.logprobs)
-
-    def close(self, status: Status) -> Iterator[Event]:
-        yield from self._close_part()
-        self.status = status
-        yield events.OutputItemDone(self.index, self.item())
-
-    def item(self) -> JsonObject:
-        return {
-            "id": self.item_id,
-            "type": "message",
-            "status": self.status,
-            "role": "assistant",
-            "content": [self._part(n) for n in range(len(self.parts))],
-        }
-
-    @property
-    def _last(self) -> int:
-        return len(self.parts) - 1
-
-    def _delta(self, delta: TextDelta | RefusalDelta) -> Event:
-        if isinstance(delta, TextDelta):
-            return events.OutputTextDelta(self.item_id, self.index, self._last, delta.text, delta.logprobs)
-        return events.RefusalDelta(self.item_id, self.index, self._last, delta.text)
-
-    def _part(self, number: int) -> JsonObject:
-        kind, part = self.parts[number]
-        if kind is RefusalDelta:
-            return {"type": "refusal", "refusal": part.text}
-        return {"type": "output_text", "text": part.text, "annotations": [], "logprobs": list(part.logprobs)}
-
-    def _close_part(self) -> Iterator[Event]:
-        if not self.parts:
-            return
-        kind, part = self.parts[-1]
-        if kind is RefusalDelta:
-            yield events.RefusalDone(self.item_id, self.index, self._last, part.text)
-        else:
-            yield events.OutputTextDone(self.item_id, self.index, self._last, part.text, part.logprobs)
-        yield events.ContentPartDone(self.item_id, self.index, self._last, self._part(self._last))
-
-
-@dataclass(slots=True)
-class _FunctionCall:
-    """A call; ``given_id`` is the model server's id of it, as far as it had one when the call was first shown."""
-
-    item_id: str
-    index: int
-    call_id: str
-    name: str
-    given_id: str | None
-    arguments: _Text = field(default_factory=_Text)
-    status: Status = "in_progress"
-
-    def open(self) -> Iterator[Event]:
-        yield events.OutputItemAdded(self.index, self.item())
-
-    def add(self, arguments: str) -> Event:
-        self.arguments.pieces.append(arguments)
-        return events.FunctionCallArgumentsDelta(self.item_id, self.index, arguments)
-
-    def close(self, status: Status) -> Iterator[Event]:
-        self.status = status
-        yield events.FunctionCallArgumentsDone(self.item_id, self.index, self.name, self.arguments.text)
-        yield events.OutputItemDone(self.index, self.item())
-
-    def is_another(self, delta: ToolCallDelta) -> bool:
-        """Whether a delta of the same index begins another call: some servers give every call the index 0."""
-        if delta.name is None:
-            return False
-        if self.given_id is None:  # an id, or the name again, may just come late: before any arguments
-            return delta.name != self.name or (delta.call_id is not None and bool(self.arguments.pieces))
-        return delta.call_id is not None and delta.call_id != self.given_id
-
-    def item(self) -> JsonObject:
-        return {
-            "id": self.item_id,
-            "type": "function_call",
-            "status": self.status,
-            "call_id": self.call_id,
-            "name": self.name,
-            "arguments": self.arguments.text,
-        }
-
-
-_Item = _Reasoning | _Message | _FunctionCall
+def client_function(place: Place) -> FunctionCallItem:
+    """A call of a function that the client runs."""
+    return FunctionCallItem(place.new_id("function_call"), place.index, place.call_id, place.name, place.given_id)
 
 
 class Output:
@@ -194,15 +68,32 @@ class Output:
     Args:
         partition: What the items' ids begin with.
         provider_id: Whose model it is.
-        reasoning_as_summary: Show thoughts as a summary (the caller asked for one) instead of as reasoning text.
+        new_call: Makes the item of a call, by the name that the model calls.
+        new_reasoning: Makes the item of thoughts, from its id and its place.
+        taken_call_ids: The ids of the calls of the context; some models give the same ones again and again.
+        taken_ids: The ids of the items of the context, which an upstream's own ids must not repeat.
     """
 
-    def __init__(self, partition: str, provider_id: str, *, reasoning_as_summary: bool) -> None:
-        self._partition, self._provider_id, self._as_summary = partition, provider_id, reasoning_as_summary
-        self._items: list[_Item] = []
-        self._open: _Reasoning | _Message | None = None
-        self._calls: dict[int, _FunctionCall] = {}
-        self._nameless: dict[int, ToolCallDelta] = {}
+    def __init__(
+        self,
+        partition: str,
+        provider_id: str,
+        new_call: NewCall = client_function,
+        new_reasoning: NewReasoning = ReasoningItem,
+        taken_call_ids: Iterable[str] = (),
+        taken_ids: Iterable[str] = (),
+    ) -> None:
+        self._partition, self._provider_id = partition, provider_id
+        self._new_call_item, self._new_reasoning = new_call, new_reasoning
+        self._items: list[GrowingItem] = []
+        self._open: ReasoningItem | MessageItem | None = None
+        self._call: GrowingCall | None = None
+        self._call_index = 0
+        self._held: dict[int, ToolCallDelta] = {}
+        self._taken_call_ids = set(taken_call_ids)
+        self._taken_ids = set(taken_ids)
+        self._passed: dict[int, PassedItem] = {}
+        self._round_began_at = 0
         self.usage: Usage | None = None
         self.finished = Finished("stop")
 
@@ -210,6 +101,34 @@ class Output:
     def items(self) -> Sequence[JsonObject]:
         """The items as they are now."""
         return [item.item() for item in self._items]
+
+    @property
+    def waiting_calls(self) -> Sequence[McpCallItem]:
+        """Calls that the model has made whole, for the server to run."""
+        return [item for item in self._items if isinstance(item, McpCallItem) and item.waits]
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether the last round made a call that is not the server's to run."""
+        this_round = self._items[self._round_began_at :]
+        return any(
+            item.waits_for_client
+            if isinstance(item, PassedItem)
+            else isinstance(item, CALLS) and not isinstance(item, McpCallItem)
+            for item in this_round
+        )
+
+    def append(self, make: Callable[[str, int], I], item_type: str) -> I:
+        """Add an item that no model wrote; ``make`` is given its id and its place."""
+        item = make(self._new_id(item_type), len(self._items))
+        self._items.append(item)
+        return item
+
+    def begin_round(self) -> None:
+        """The model is asked (again)."""
+        self._round_began_at = len(self._items)
+        self._passed.clear()
+        self.finished = Finished("stop")
 
     def add(self, delta: Delta) -> Iterator[Event]:
         """Take a delta; the events that show it."""
@@ -221,78 +140,164 @@ class Output:
             yield from self._add_to_call(delta)
         elif isinstance(delta, Finished):
             self.finished = delta
+        elif isinstance(delta, PassedEvent):
+            yield from self._pass(delta.payload)
         else:
-            self.usage = delta
+            self.add_usage(delta)
 
-    def close(self) -> Iterator[Event]:
-        """The model has stopped: close what is open. Without any output there is one empty message.
+    def add_usage(self, usage: Usage) -> None:
+        """What was spent besides."""
+        self.usage = usage if self.usage is None else _sum(self.usage, usage)
+
+    def end_round(self) -> Iterator[Event]:
+        """The model has stopped: close what is open. If it said nothing at all, there is one empty message.
 
         Errors: ``UpstreamGarbled`` for a call that was never named, unless the model was cut off.
         """
-        if self._nameless and self.finished.reason == "stop":
-            raise UpstreamGarbled(self._provider_id, "The model server's answer has a tool call without a name.")
-        if not self._items:
+        held = [self._held[index] for index in sorted(self._held)]
+        self._held.clear()
+        for delta in held:
+            if delta.name is not None:
+                yield from self._begin_call(delta, delta.name)
+            elif self.finished.reason == "stop":
+                raise UpstreamGarbled(self._provider_id, "The model server's answer has a tool call without a name.")
+        if len(self._items) == self._round_began_at:
             yield from self._add_to_message(TextDelta(""))
-        status: Status = "completed" if self.finished.reason == "stop" else "incomplete"
-        cut_off = self._items[-1]
-        still_open = [*self._calls.values(), *([] if self._open is None else [self._open])]
-        for item in sorted(still_open, key=lambda item: item.index):
-            yield from item.close(status if item is cut_off else "completed")
-        self._open = None
-        self._calls.clear()
+        yield from self._close_open("completed" if self.finished.reason == "stop" else "incomplete")
+
+    def _pass(self, event: JsonObject) -> Iterator[Event]:
+        """Show an event of an upstream that speaks the Responses API, under this output's numbers.
+
+        Errors: ``UpstreamGarbled`` for an item that could not be read again in the next turn.
+        """
+        index = cast("int", event["output_index"])
+        if event["type"] == "response.output_item.added":
+            yield from self._close_open()
+            content = cast("JsonObject", event["item"])
+            item = PassedItem(self._kept_id(content), len(self._items), content)
+            self._items.append(item)
+            self._passed[index] = item
+            yield from item.open()
+        elif index in self._passed and not self._passed[index].done:
+            yield from self._passed[index].show(event)
+            if self._passed[index].done:
+                self._check_item(self._passed[index].content)
+
+    def _kept_id(self, content: JsonObject) -> str:
+        """The id that an upstream gave, if it can be one here; else a new one."""
+        item_type, given = str(content["type"]), content.get("id")
+        if item_type not in ITEM_TYPES or not ITEM_TYPES[item_type].storable:
+            message = f"The model server made an item of type '{item_type}', which this server does not know."
+            raise UpstreamGarbled(self._provider_id, message)
+        if not isinstance(given, str) or given in self._taken_ids or not _ID.fullmatch(given):
+            return self._new_id(item_type)
+        if not given.startswith(id_prefix(item_type)):
+            return self._new_id(item_type)
+        self._taken_ids.add(given)
+        return given
+
+    def _check_item(self, content: JsonObject) -> None:
+        try:
+            INPUT_ITEM.validate_python(content)
+        except ValidationError as error:
+            message = f"The model server made a malformed item of type '{content['type']}'."
+            raise UpstreamGarbled(self._provider_id, message) from error
 
     def _add_to_message(self, delta: TextDelta | RefusalDelta) -> Iterator[Event]:
-        if not isinstance(self._open, _Message):
+        if not isinstance(self._open, MessageItem):
             yield from self._close_open()
-            self._open = _Message(self._new_id("message"), len(self._items))
-            self._items.append(self._open)
+            self._open = self.append(MessageItem, "message")
             yield from self._open.open()
         yield from self._open.add(delta)
 
     def _add_to_reasoning(self, text: str) -> Iterator[Event]:
-        if not isinstance(self._open, _Reasoning):
+        if not isinstance(self._open, ReasoningItem):
             yield from self._close_open()
-            self._open = _Reasoning(self._new_id("reasoning"), len(self._items), self._as_summary)
-            self._items.append(self._open)
+            self._open = self.append(self._new_reasoning, "reasoning")
             yield from self._open.open()
         yield self._open.add(text)
 
     def _add_to_call(self, delta: ToolCallDelta) -> Iterator[Event]:
-        call = self._calls.get(delta.index)
-        if call is None or call.is_another(delta):
-            delta = self._with_what_came_before(delta)
-            if delta.name is None:
-                self._nameless[delta.index] = delta
-                return
-            yield from self._close_open()
-            if call is not None:
-                yield from call.close("completed")
-            call = self._new_call(delta, delta.name)
-            yield from call.open()
-        if delta.arguments:
-            yield call.add(delta.arguments)
+        """One call is open at a time, as in the hosted API's streams: clients take them one after the other.
 
-    def _with_what_came_before(self, delta: ToolCallDelta) -> ToolCallDelta:
-        before = self._nameless.pop(delta.index, None)
-        if before is None:
-            return delta
-        arguments = before.arguments + delta.arguments
-        return replace(delta, call_id=before.call_id or delta.call_id, arguments=arguments)
+        The next begins when the arguments of the open one are whole JSON. Where a server interleaves them, the later
+        ones are held back until then, or until the model stops.
+        """
+        call = self._call
+        if call is not None and delta.index == self._call_index and not _begins_another(delta, call):
+            if delta.arguments:
+                yield from call.add(delta.arguments)
+            return
+        held = self._held.pop(delta.index, None)
+        delta = delta if held is None else _joined(held, delta)
+        if delta.name is None or (call is not None and delta.index != self._call_index and not _is_whole(call)):
+            self._held[delta.index] = delta
+            return
+        yield from self._begin_call(delta, delta.name)
 
-    def _new_call(self, delta: ToolCallDelta, name: str) -> _FunctionCall:
-        taken = {item.call_id for item in self._items if isinstance(item, _FunctionCall)}
+    def _begin_call(self, delta: ToolCallDelta, name: str) -> Iterator[Event]:
+        yield from self._close_open()
         call_id = delta.call_id
-        if call_id is None or call_id in taken or len(call_id) > MAX_ID_LENGTH:
+        if call_id is None or call_id in self._taken_call_ids or len(call_id) > MAX_ID_LENGTH:
             call_id = new_call_id()  # an output must be able to name its call, and no other
-        call = _FunctionCall(self._new_id("function_call"), len(self._items), call_id, name, delta.call_id)
-        self._calls[delta.index] = call
+        self._taken_call_ids.add(call_id)
+        call = self._new_call_item(Place(len(self._items), call_id, delta.call_id, name, self._new_id))
+        self._call, self._call_index = call, delta.index
         self._items.append(call)
-        return call
+        yield from call.open()
+        if delta.arguments:
+            yield from call.add(delta.arguments)
 
-    def _close_open(self) -> Iterator[Event]:
-        if self._open is not None:
-            yield from self._open.close("completed")
-            self._open = None
+    def _close_open(self, status: Status = "completed") -> Iterator[Event]:
+        for item in (self._open, self._call):
+            if item is not None:
+                yield from item.close(status)
+        self._open = self._call = None
 
     def _new_id(self, item_type: str) -> str:
         return new_id(id_prefix(item_type), self._partition)
+
+
+def _joined(before: ToolCallDelta, delta: ToolCallDelta) -> ToolCallDelta:
+    """Two deltas of a call that is not shown yet."""
+    return ToolCallDelta(
+        index=delta.index,
+        call_id=before.call_id or delta.call_id,
+        name=before.name or delta.name,
+        arguments=before.arguments + delta.arguments,
+    )
+
+
+def _is_whole(call: GrowingCall) -> bool:
+    """Whether a call's arguments are complete JSON: then nothing more can come."""
+    try:
+        from_json(call.arguments.text)
+    except ValueError:
+        return False
+    return True
+
+
+def _begins_another(delta: ToolCallDelta, call: GrowingCall) -> bool:
+    """Whether a delta of the same index begins another call: some servers give every call the index 0."""
+    if delta.name is None:
+        return False
+    if call.given_id is None:  # an id, or the name again, may just come late: before any arguments
+        return delta.name != call.name or (delta.call_id is not None and bool(call.arguments.pieces))
+    return delta.call_id is not None and delta.call_id != call.given_id
+
+
+def _sum(a: Usage, b: Usage) -> Usage:
+    """What two rounds cost together."""
+    read, written = a.input_tokens_details, a.output_tokens_details
+    return Usage(
+        input_tokens=a.input_tokens + b.input_tokens,
+        input_tokens_details=InputTokensDetails(
+            cached_tokens=read.cached_tokens + b.input_tokens_details.cached_tokens,
+            cache_write_tokens=read.cache_write_tokens + b.input_tokens_details.cache_write_tokens,
+        ),
+        output_tokens=a.output_tokens + b.output_tokens,
+        output_tokens_details=OutputTokensDetails(
+            reasoning_tokens=written.reasoning_tokens + b.output_tokens_details.reasoning_tokens
+        ),
+        total_tokens=a.total_tokens + b.total_tokens,
+    )

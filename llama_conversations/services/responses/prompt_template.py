@@ -8,11 +8,10 @@ from typing import Annotated, TypeAlias
 from pydantic import TypeAdapter, ValidationError
 
 from llama_conversations.errors import InvalidParameter
-from llama_conversations.services.prompts import _PLACE as PLACE
-from llama_conversations.services.prompts import checked_variables
+from llama_conversations.services.prompts import PLACE, checked_variables
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.content import MAX_FILE_DATA, MAX_TEXT, InputFile, InputImage, InputText, ToolOutputPart
-from llama_conversations.wire.unions import StringOrObject
+from llama_conversations.wire.unions import ByJsonType
 from llama_conversations.wire.validation import invalid_parameter
 
 __all__ = ["PromptPart", "fill_prompt"]
@@ -22,7 +21,7 @@ PromptPart: TypeAlias = InputText | InputImage | InputFile
 _PARAM = "prompt.variables"
 
 _VALUES: TypeAdapter[dict[str, dict[str, dict[str, str | PromptPart]]]] = TypeAdapter(
-    dict[str, dict[str, dict[str, Annotated[str | ToolOutputPart, StringOrObject()]]]]
+    dict[str, dict[str, dict[str, Annotated[str | ToolOutputPart, ByJsonType()]]]]
 )
 """The values inside the two objects that hold them in a request, so that an error's path is that of the request."""
 

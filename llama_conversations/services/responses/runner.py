@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Collection, Coroutine
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
 from contextlib import aclosing
 
 from llama_conversations.errors import Overloaded, ShuttingDown, StackError, StreamStalled
 from llama_conversations.log import get_logger
-from llama_conversations.services.responses.engine import RunningTurn
+from llama_conversations.services.responses.engine import RunningJob, RunningTurn
+from llama_conversations.services.responses.journal import EventJournal
+from llama_conversations.services.responses.obfuscation import padding_for
 from llama_conversations.wire.events import EventWriter
+from llama_conversations.wire.responses import CreateResponse
 
 logger = get_logger(__name__)
 
@@ -92,7 +95,7 @@ class TurnRunner:
     def __init__(self, max_turns: int) -> None:
         self._max_turns = max_turns
         self._tasks: dict[asyncio.Task[None], str] = {}
-        self._draining = False
+        self._closed = False
 
     def response_ids(self) -> Collection[str]:
         """Of the turns that run now."""
@@ -110,10 +113,13 @@ class TurnRunner:
             raise running.error
         return running.body
 
-    async def stream(self, running: RunningTurn) -> AsyncGenerator[bytes, None]:
-        """Run a turn; its events as server-sent events. Errors before the first frame: as of ``run``, of the claim."""
+    async def stream(self, running: RunningTurn, writer: EventWriter | None = None) -> AsyncGenerator[bytes, None]:
+        """Run a turn; its events as server-sent events, or as the writer writes them.
+
+        Errors before the first frame: as of ``run``, of the claim.
+        """
         buffer = FrameBuffer()
-        task = self._start(running, _run_into(buffer, running))
+        task = self._start(running, _run_into(buffer, running, writer or event_writer(running.turn.request)))
         try:
             async with aclosing(buffer.frames()) as frames:
                 async for frame in frames:
@@ -123,9 +129,23 @@ class TurnRunner:
             if not running.turn.leaves_trace:
                 task.cancel()
 
+    def start_job(self, job: RunningJob, journal: EventJournal | None) -> asyncio.Task[None]:
+        """Run a background turn. Errors: ``Overloaded``, ``ShuttingDown``."""
+        return self._start(job, _run_silently(job) if journal is None else _run_into_journal(journal, job))
+
+    def stop(self, response_id: str) -> None:
+        """End a turn that runs here before its time."""
+        for task, running_id in self._tasks.items():
+            if running_id == response_id:
+                task.cancel()
+
+    def close(self) -> None:
+        """Take no new turns."""
+        self._closed = True
+
     async def drain(self, seconds: float) -> None:
-        """Take no new turns; wait for those that run, at most so many seconds, then end the others as failed."""
-        self._draining = True
+        """Close; wait for the turns that run, at most so many seconds, then end the others as failed."""
+        self.close()
         if self._tasks:
             logger.info("waiting for %d running turns", len(self._tasks))
             _, left = await asyncio.wait(self._tasks, timeout=seconds)
@@ -136,7 +156,7 @@ class TurnRunner:
 
     def admit(self) -> None:
         """Errors: ``Overloaded``, ``ShuttingDown`` when no further turn is taken now."""
-        if self._draining:
+        if self._closed:
             raise ShuttingDown
         if len(self._tasks) >= self._max_turns:
             raise Overloaded(f"{self._max_turns} turns are running, which is its limit")
@@ -173,14 +193,30 @@ def _is_being_cancelled() -> bool:
     return current is not None and current.cancelling() > 0
 
 
+def event_writer(request: CreateResponse, first: int = 0) -> EventWriter:
+    """A writer of a stream's events, as the request wants them."""
+    return EventWriter(first, padding_of(request))
+
+
+def padding_of(request: CreateResponse) -> Callable[[int], str] | None:
+    """What a request's stream is padded with, if it is."""
+    wanted = request.stream_options is not None and request.stream_options.include_obfuscation
+    return padding_for if wanted else None
+
+
 async def _run_silently(running: RunningTurn) -> None:
     async with aclosing(running.events()) as events:
         async for _ in events:
             pass
 
 
-async def _run_into(buffer: FrameBuffer, running: RunningTurn) -> None:
-    writer = EventWriter()
+async def _run_into_journal(journal: EventJournal, job: RunningJob) -> None:
+    async with aclosing(job.events()) as events:
+        async for event in events:
+            journal.add(event)
+
+
+async def _run_into(buffer: FrameBuffer, running: RunningTurn, writer: EventWriter) -> None:
     try:
         async with aclosing(running.events()) as events:
             async for event in events:

@@ -17,12 +17,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-__all__ = ["MIN_KEY_BYTES", "Sealer"]
+__all__ = ["MIN_KEY_BYTES", "Sealer", "is_sealed"]
 
 MIN_KEY_BYTES = 32
 
 _PREFIX = "lcs1."
 _NONCE_BYTES = 12
+
+
+def is_sealed(token: str) -> bool:
+    """Whether a text looks like one that a server of this kind has sealed, with whatever key."""
+    return token.startswith(_PREFIX)
 
 
 class Sealer:

@@ -21,7 +21,7 @@ from llama_conversations.wire.responses import (
     TextShown,
     Usage,
 )
-from llama_conversations.wire.tools import FunctionTool, Tool, ToolMode
+from llama_conversations.wire.tools import FunctionTool, McpServerTool, Tool, ToolMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Outcome:
 
 
 IN_PROGRESS = Outcome("in_progress")
+QUEUED = Outcome("queued")
 
 
 def response_head(turn: Turn, outcome: Outcome) -> str:
@@ -65,10 +66,11 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         parallel_tool_calls=request.parallel_tool_calls is not False,
         previous_response_id=request.previous_response_id,
         reasoning=_reasoning(request),
+        prompt=None if request.prompt is None else request.prompt.model_dump(exclude_unset=True),
         safety_identifier=request.safety_identifier,
         prompt_cache_key=request.prompt_cache_key,
         service_tier=request.service_tier or "default",
-        store=turn.stored,
+        store=request.store is not False,
         temperature=1.0 if request.temperature is None else request.temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
         top_logprobs=request.top_logprobs or 0,
@@ -83,7 +85,7 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         metadata=request.metadata or {},
         conversation=None if turn.conversation_id is None else ConversationRef(id=turn.conversation_id),
     )
-    absent = {name for name in ("conversation", "user") if getattr(head, name) is None}
+    absent = {name for name in ("conversation", "prompt", "user") if getattr(head, name) is None}
     return head.model_dump_json(exclude=absent)
 
 
@@ -96,6 +98,12 @@ def failed_head(head: str, error: ResponseError) -> str:
     """The head of a response in progress, made that of a failed one."""
     fields: JsonObject = from_json(head)
     return to_json(fields | {"status": "failed", "error": error.model_dump()}).decode()
+
+
+def head_with_status(head: str, status: ResponseStatus) -> str:
+    """The head of a response that waits, made that of a cancelled one, or of one that has begun."""
+    fields: JsonObject = from_json(head)
+    return to_json(fields | {"status": status}).decode()
 
 
 def _reasoning(request: CreateResponse) -> ReasoningShown:
@@ -121,8 +129,12 @@ def _tool_choice(request: CreateResponse) -> ToolMode | dict[str, JsonValue]:
 
 
 def _shown(tool: Tool) -> dict[str, JsonValue]:
-    """A tool as it is echoed: a function always has ``description``, ``parameters`` and ``strict``."""
+    """A tool as it is echoed: a function with all its keys, a tool server without its secrets."""
     given: dict[str, JsonValue] = tool.model_dump(exclude_unset=True)
     if isinstance(tool, FunctionTool):
         return {"type": "function", "description": None, "parameters": None, "strict": False} | given
+    if isinstance(tool, McpServerTool):
+        given.pop("authorization", None)
+        if tool.headers:
+            given["headers"] = dict.fromkeys(tool.headers, "<redacted>")
     return given

@@ -50,11 +50,13 @@ _UNSEEN = frozenset(
 
 
 def request_tokens(body: bytes) -> int:
-    """The estimate for a chat completion request, as it is sent: messages, tools and the format asked for."""
+    """The estimate for a request, as it is sent: messages (items, in the Responses API), tools and the format."""
     request = cast("JsonObject", orjson.loads(body))
-    messages = cast("list[JsonValue]", request["messages"])
+    messages = cast("list[JsonValue]", request.get("messages") or request.get("input") or [])
     total = REPLY_TOKENS + sum(MESSAGE_TOKENS + _tokens(message) for message in messages)
-    return total + sum(_schema_tokens(request[key]) for key in ("tools", "response_format") if key in request)
+    if "instructions" in request:
+        total += MESSAGE_TOKENS + _tokens(request["instructions"])
+    return total + sum(_schema_tokens(request[key]) for key in ("tools", "response_format", "text") if key in request)
 
 
 def item_tokens(item: Item) -> int:

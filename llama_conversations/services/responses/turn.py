@@ -19,6 +19,8 @@ class Turn:
         created_at: Microseconds since 1970.
         partition: What the ids of its items begin with.
         input: The request's own input items, as they will be stored.
+        remembered: The context that it continues, where that was not stored and is held by a connection.
+        generate: Whether the model is asked; otherwise the turn only prepares a context.
     """
 
     response_id: str
@@ -28,6 +30,8 @@ class Turn:
     request: CreateResponse
     model: RoutedModel
     input: Sequence[ItemRecord]
+    remembered: Sequence[ItemRecord] | None = None
+    generate: bool = True
 
     @property
     def conversation_id(self) -> str | None:
@@ -36,8 +40,11 @@ class Turn:
 
     @property
     def stored(self) -> bool:
-        """Whether the response can be retrieved afterwards; a null ``store`` means true."""
-        return self.request.store is not False
+        """Whether the response can be retrieved afterwards; a null ``store`` means true.
+
+        One in the background is stored whatever ``store`` says: there is no other way to get at it.
+        """
+        return self.request.store is not False or bool(self.request.background)
 
     @property
     def leaves_trace(self) -> bool:

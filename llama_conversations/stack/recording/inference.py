@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
+import orjson
 from pydantic import TypeAdapter
 
-from llama_conversations.apis.inference import Inference, ProviderModel
+from llama_conversations.apis.inference import Inference, OutputLimit, ProviderModel, WireApi
 from llama_conversations.config.findings import Finding, config_error
 from llama_conversations.config.run_config import InferenceRecordingConfig
 from llama_conversations.stack.provider_spec import Provider
@@ -48,6 +49,33 @@ class RecordedInference(Inference):
             return _MODELS.dump_json(await self._provider.list_models())
 
         return _MODELS.validate_json(await self._recorder.newest("list_models", ask))
+
+    @property
+    def wire_api(self) -> WireApi:
+        """See ``Inference``."""
+        return self._provider.wire_api
+
+    @property
+    def output_limit(self) -> OutputLimit:
+        """See ``Inference``."""
+        return self._provider.output_limit
+
+    async def count_tokens(self, body: bytes) -> int | None:
+        """See ``Inference``; kept as JSON."""
+
+        async def ask() -> bytes:
+            return orjson.dumps(await self._provider.count_tokens(body))
+
+        counted: int | None = orjson.loads(await self._recorder.answer("count_tokens", body, ask))
+        return counted
+
+    async def create_response(self, body: bytes) -> bytes:
+        """See ``Inference``."""
+        return await self._recorder.answer("create_response", body, lambda: self._provider.create_response(body))
+
+    def stream_response(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        """See ``Inference``."""
+        return self._recorder.stream("stream_response", body, lambda: self._provider.stream_response(body))
 
     async def chat_completion(self, body: bytes) -> bytes:
         """See ``Inference``."""

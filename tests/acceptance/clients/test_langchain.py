@@ -143,9 +143,6 @@ def test_parallel_calls_are_streamed(environment, model: ScriptedModel, tag):
     assert whole(guide.stream([question, *with_outputs(called)])).text == "Both are sunny."
 
 
-@pytest.mark.xfail(
-    strict=True, reason="calls are streamed interleaved, as the model server does; LangChain takes them one by one"
-)
 def test_parallel_calls_of_a_model_that_interleaves_them_are_streamed(environment):
     called = whole(chat("parallel-tools").bind_tools([get_weather]).stream("Both?"))
     assert [call["args"] for call in called.tool_calls] == [{"city": "Paris"}, {"city": "Rome"}]

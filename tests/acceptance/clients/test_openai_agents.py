@@ -125,11 +125,6 @@ async def test_tools_over_several_turns_of_a_session(client, session, agent, mod
     ]  # fmt: skip
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=agents.MaxTurnsExceeded,
-    reason="the model server's ids are passed on; the SDK takes calls of one id for one call and drops the later one",
-)
 async def test_tools_over_several_turns_of_a_model_that_repeats_its_call_ids(session, agent):
     for _ in range(2):
         result = await run(agent("tool", tools=[get_weather]), "Weather?", session=session)

@@ -13,33 +13,40 @@ from scripted_model import ScriptedModel, Step
 from scripted_model.answers import Answer, delta, finish
 
 ANSWERS = 60
-KINDS = ["content", "refusal", "reasoning_content", "call", "arguments"]
+SAID = ["content", "refusal", "reasoning_content"]
+KINDS = [*SAID, "calls"]
+PIECES = ["", "a", "b ", "é", "\n", "👩‍👩‍👧"]
 NAMES = ["get_weather", "get_time"]
 
 
 def made_up(seed: int) -> Answer:
-    """Text, refusals, thoughts and calls in any order, calls interleaved, in chunks that hold one or more of them."""
+    """Text, refusals, thoughts and groups of calls in any order; calls of a group are interleaved."""
     random = Random(seed)
     steps: list[Step] = []
-    open_calls: list[int] = []
     calls = 0
-    for _ in range(random.randint(0, 12)):
-        fields: dict[str, object] = {}
-        for kind in random.sample(KINDS, random.randint(1, 2)):
-            if kind == "call":
-                function = {"name": random.choice(NAMES), "arguments": random.choice(["", '{"a":'])}
-                call = {"index": calls, "type": "function", "function": function}
-                fields["tool_calls"] = [call | ({"id": f"call_{seed}_{calls}"} if random.random() < 0.8 else {})]
-                open_calls.append(calls)
-                calls += 1
-            elif kind == "arguments" and open_calls and "tool_calls" not in fields:
-                more = {"arguments": random.choice(["1}", "{}", " "])}
-                fields["tool_calls"] = [{"index": random.choice(open_calls), "function": more}]
-            elif kind not in {"call", "arguments"}:
-                fields[kind] = random.choice(["", "a", "b ", "é", "\n", "👩‍👩‍👧"])
-        steps.append(delta(**fields))
+    for _ in range(random.randint(0, 8)):
+        kind = random.choice(KINDS)
+        if kind != "calls":
+            more = {random.choice(SAID): random.choice(PIECES)} if random.random() < 0.3 else {}
+            steps.append(delta(**{kind: random.choice(PIECES)} | more))
+            continue
+        group = [made_up_call(random, calls + number) for number in range(random.randint(1, 3))]
+        calls += len(group)
+        while any(group):
+            first = next(pieces for pieces in group if pieces)
+            pieces = random.choice([first, *(pieces for pieces in group if pieces)])
+            steps.append(delta(tool_calls=[pieces.pop(0)]))
     steps.append(finish(random.choice(["stop", "stop", "tool_calls", "length", "content_filter", "unheard_of"])))
     return Answer(tuple(steps), usage=random.random() < 0.5, done=random.random() < 0.8)
+
+
+def made_up_call(random: Random, index: int) -> list[dict[str, object]]:
+    """A call's beginning and the pieces of its arguments, some of which may come with the beginning."""
+    pieces = random.choice([["{}"], ["{", '"a":', "1}"], ['{"a":"', "}", '"}'], ['{"a": [1', "]}"]])
+    head, *rest = pieces if random.random() < 0.5 else ["", *pieces]
+    call = {"index": index, "type": "function", "function": {"name": random.choice(NAMES), "arguments": head}}
+    named = call | ({"id": f"call_{random.random()}"} if random.random() < 0.8 else {})
+    return [named, *({"index": index, "function": {"arguments": piece}} for piece in rest)]
 
 
 @pytest.mark.parametrize("batch", range(6))

@@ -82,12 +82,6 @@ def test_an_unknown_include_is_refused(http: httpx2.Client) -> None:
     refused(http.get(f"/responses/{turn(http)['id']}?include[]=everything"), 400, "invalid_value", "include")
 
 
-def test_replaying_a_stream_is_refused_by_name(http: httpx2.Client) -> None:
-    response = stream(http).response
-    answer = http.get(f"/responses/{response['id']}", params={"stream": "true"})
-    refused(answer, 400, "unsupported_parameter", "stream")
-
-
 def test_stream_false_retrieves(http: httpx2.Client) -> None:
     response = turn(http)
     assert ok(http.get(f"/responses/{response['id']}", params={"stream": "false"})) == response

@@ -140,13 +140,17 @@ def test_calls_of_one_turn_after_the_other_stay_messages_of_their_own(
 
 
 @HISTORIES
-def test_a_call_id_that_the_model_uses_again_belongs_to_the_output_that_follows_it(
+def test_a_call_id_that_the_model_uses_again_is_replaced_by_another(
     http: httpx2.Client, model: ScriptedModel, tag: str, history: type[Any]
 ) -> None:
     kept = history(http)
+    names = []
     for said in ("sun", "rain"):
-        kept.take("tool", f"Weather? tag={tag}")
-        kept.take("tool", [output("call_paris", said)])
+        [call] = kept.take("tool", f"Weather? tag={tag}")["output"]
+        names.append(call["call_id"])
+        kept.take("tool", [output(call["call_id"], said)])
+    assert names[0] == "call_paris"
+    assert names[1] != "call_paris", "an output must be able to name its call, and no other"
     messages = sent(model, tag, 4)[3].body["messages"]
     assert [message["content"] for message in messages if message["role"] == "tool"] == ["sun", "rain"]
 
@@ -196,7 +200,7 @@ def test_a_second_output_for_one_call_is_refused(http: httpx2.Client) -> None:
     kept = Conversation(http)
     kept.take("tool", "Weather?")
     answer = kept.refuse("tool", [output("call_paris"), output("call_paris")])
-    assert refused(answer, 400, None, "input") == NO_CALL.format("call_paris")
+    assert refused(answer, 400, None, "input") == "The tool call with call_id call_paris has an output already."
 
 
 @pytest.mark.parametrize("streamed", [False, True])

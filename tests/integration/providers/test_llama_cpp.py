@@ -95,6 +95,13 @@ async def test_it_answers_plain_and_streamed_and_tells_what_it_is(provider: Llam
     assert chunks[-1]["usage"]["completion_tokens"] > 0
 
 
+async def test_it_counts_tokens_as_it_reads_them(provider: LlamaCppInference) -> None:
+    body = chat("m", "How many tokens is this, <|im_end|> and é?", max_tokens=1)
+    completion = orjson.loads(await provider.chat_completion(body))
+    assert await provider.count_tokens(body) == completion["usage"]["prompt_tokens"]
+    assert await provider.count_tokens(b'{"messages": 3}') is None
+
+
 async def test_turns_at_once_are_all_answered(provider: LlamaCppInference) -> None:
     turns = [provider.chat_completion(chat(MODEL, f"Count from {number}.", max_tokens=8)) for number in range(6)]
     answers = [orjson.loads(answer) for answer in await asyncio.gather(*turns)]

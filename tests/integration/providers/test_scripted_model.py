@@ -160,3 +160,29 @@ def test_waiting_for_what_does_not_happen_ends_with_an_error(model_server: Scrip
 
 def test_a_slow_answer_needs_a_gate(model_server: ScriptedModel) -> None:
     assert "gate=" in str(refusal(model_server, {"model": "slow", "messages": [USER]})["message"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "Hi"},
+        {"input": "Hi", "store": True},
+        {"input": "Hi", "store": False, "previous_response_id": "resp_1"},
+        {"input": [{"type": "telepathy"}], "store": False},
+        {"input": [{"role": "user", "content": "Hi", "id": "msg_unknown"}], "store": False},
+        {"input": [{"type": "function_call_output", "call_id": "c", "output": "1"}], "store": False},
+        {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}], "store": False},
+        {"input": [{"type": "reasoning", "id": "rs_1", "summary": []}], "store": False},
+        {"input": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}], "store": False},
+        {"input": [{"role": "assistant", "content": [{"type": "input_text", "text": "x"}]}], "store": False},
+    ],
+)
+def test_responses_are_refused_as_a_server_that_keeps_nothing_refuses_them(
+    model_server: ScriptedModel, body: dict[str, object]
+) -> None:
+    data = json.dumps({"model": "echo", **body}).encode()
+    request = Request(f"{model_server.base_url}/responses", data, {"Content-Type": "application/json"})
+    with pytest.raises(HTTPError) as caught, build_opener(ProxyHandler({})).open(request, timeout=20):
+        pass
+    with caught.value as error:
+        assert error.code == 400

@@ -18,6 +18,9 @@ TEXT = EXAMPLE.read_text()
 ALL_ON = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", TEXT)
 """The example with the settings that it leaves out ('#' without a space after it) put in."""
 
+EXAMPLES = {"providers", "registered_resources.models", "registered_resources.tool_groups"}
+"""Settings that are shown with an entry, though none is the default."""
+
 ENVIRON = {"OPENAI_API_KEY": "sk", "OLLAMA_URL": "http://o", "VLLM_URL": "http://v"}
 
 
@@ -66,9 +69,9 @@ def test_every_value_in_it_is_the_default(config: StackRunConfig) -> None:
         default = field.get_default(call_default_factory=True, validated_data=dict(owner))
         shown = getattr(owner, name)
         is_example = default is PydanticUndefined or default is None or isinstance(shown, BaseModel)
-        if not is_example and shown != default and path not in {"providers", "registered_resources.models"}:
+        if not is_example and shown != default and path not in EXAMPLES:
             different.append((path, shown, default))
-    different = [each for each in different if not each[0].endswith("[].config")]  # a provider's, shown as examples
+    different = [each for each in different if not each[0].endswith(("[].config", "[].arguments"))]  # a provider's own
     assert different == []
 
 

@@ -25,6 +25,8 @@ def test_every_default_is_as_documented() -> None:
     assert config.tls.verify
     assert config.max_retries == 2
     assert config.models is None
+    assert (config.wire_api, config.output_limit, config.token_counter) == ("chat", None, "none")
+    assert (VLLMConfig(base_url="http://x").token_counter, OllamaConfig().token_counter) == ("vllm", "none")
     assert OllamaConfig().base_url == "http://localhost:11434/v1"
 
 
@@ -104,6 +106,9 @@ def test_values_may_come_as_text() -> None:
         {"models": 3},
         {"organization": "x"},
         {"base_url": 7},
+        {"wire_api": "websocket"},
+        {"output_limit": "max_output_tokens"},
+        {"token_counter": "guess"},
     ],
 )
 def test_what_cannot_work_is_refused(wrong: dict[str, object]) -> None:

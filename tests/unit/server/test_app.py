@@ -278,14 +278,17 @@ async def test_the_app_runs_under_servers_that_announce_start_and_stop(app):
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-async def test_a_websocket_is_turned_away(app):
+async def test_a_websocket_is_turned_away_where_there_is_none(app):
     sent = []
 
     async def send(message):
         sent.append(message)
 
-    await app({"type": "websocket"}, None, send)
-    assert sent == [{"type": "websocket.close"}]
+    await app({"type": "websocket", "path": "/v1/nowhere", "headers": []}, None, send)
+    start, body = sent
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 404)
+    assert body["type"] == "websocket.http.response.body"
+    assert b"/v1/nowhere" in body["body"]
 
 
 async def test_a_server_whose_send_fails_for_a_client_that_is_gone_is_understood(app, caplog):

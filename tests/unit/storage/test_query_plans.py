@@ -9,13 +9,22 @@ from types import ModuleType
 
 import pytest
 
-from llama_conversations.storage import sql_conversations, sql_prompts, sql_registry, sql_responses
+from llama_conversations.storage import (
+    effects,
+    sql_conversations,
+    sql_events,
+    sql_idempotency,
+    sql_jobs,
+    sql_prompts,
+    sql_registry,
+    sql_responses,
+)
 from llama_conversations.storage.dialects.sqlite import _SQL, _Statements
 from llama_conversations.storage.tables import metadata
 from llama_conversations.storage.unit_of_work import Statement
 from unit.storage.support import opened, rows
 
-MODULES = (sql_conversations, sql_responses, sql_prompts, sql_registry)
+MODULES = (sql_conversations, sql_responses, sql_jobs, sql_events, sql_prompts, sql_registry, sql_idempotency, effects)
 
 ROWS_OF_AN_OWNER = {
     "sql_conversations._CONVERSATION_PAGES": "a page, or all of the caller's own that a metadata filter looks at",

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from llama_conversations.wire.base import OpenModel
-from llama_conversations.wire.unions import Array, ByKey, StringOrArray, StringOrObject
+from llama_conversations.wire.unions import Array, ByJsonType, ByKey
 
 
 class One(OpenModel):
@@ -50,10 +50,10 @@ def test_members_are_written_without_guessing():
 
 
 def test_a_string_stands_beside_an_array_or_an_object():
-    either: TypeAdapter[str | list[int]] = TypeAdapter(Annotated[str | Array[int], StringOrArray()])
+    either: TypeAdapter[str | list[int]] = TypeAdapter(Annotated[str | Array[int], ByJsonType()])
     assert [either.validate_json(text) for text in ('"x"', "[1]", "[]")] == ["x", [1], []]
     assert [either.dump_json(value) for value in ("x", [1])] == [b'"x"', b"[1]"]
-    thing: TypeAdapter[str | One] = TypeAdapter(Annotated[str | One, StringOrObject()])
+    thing: TypeAdapter[str | One] = TypeAdapter(Annotated[str | One, ByJsonType()])
     assert thing.validate_json('"x"') == "x"
     assert isinstance(thing.validate_json('{"kind":"one"}'), One)
     assert thing.dump_json(One(kind="one")) == b'{"kind":"one"}'

@@ -15,7 +15,7 @@ from llama_conversations.wire import validation
 from llama_conversations.wire.base import UNION_TAG, JsonValue, Limit, Metadata, OpenModel, RequestModel
 from llama_conversations.wire.conversations import CreateConversation, CreateItems, UpdateConversation
 from llama_conversations.wire.include import INCLUDABLE, Include, IncludeList
-from llama_conversations.wire.unions import Array, ByKey, StringOrArray, StringOrObject
+from llama_conversations.wire.unions import Array, ByJsonType, ByKey
 from llama_conversations.wire.validation import invalid_parameter, parse_body, parse_json, parse_value
 from unit.wire.item_samples import REQUIRED
 
@@ -69,8 +69,8 @@ class Body(RequestModel):
         | None
     ) = None
     guess: int | Array[Cat] | None = None
-    text: Annotated[str | Array[str], StringOrArray()] | None = None
-    where: Annotated[Literal["here"] | Inner, StringOrObject()] | None = None
+    text: Annotated[str | Array[str], ByJsonType()] | None = None
+    where: Annotated[Literal["here"] | Inner, ByJsonType()] | None = None
     inner: Inner | None = None
     include: IncludeList | None = None
     metadata: Metadata | None = None

@@ -70,7 +70,12 @@ class LlamaCppInference(Inference):
         except ModelProcessFailed as error:
             message = f"llama.cpp cannot load '{self._path}': {error}"
             raise _config_error(self._provider_id, "model_path", message) from error
-        config = RemoteConfig(base_url=f"{address}/v1", api_key=SecretStr(key), max_retries=1)
+        config = RemoteConfig(
+            base_url=f"{address}/v1",
+            api_key=SecretStr(key),
+            max_retries=1,
+            token_counter="llama-cpp",  # noqa: S106  (no secret)
+        )
         self._server = OpenAIInference(self._provider_id, config)
         await self._server.initialize()
 
@@ -99,6 +104,10 @@ class LlamaCppInference(Inference):
     def stream_chat_completion(self, body: bytes) -> AsyncGenerator[bytes, None]:
         """The chunks of a chat completion."""
         return self._running().stream_chat_completion(body)
+
+    async def count_tokens(self, body: bytes) -> int | None:
+        """As llama.cpp's own template and tokenizer have it."""
+        return await self._running().count_tokens(body)
 
     def _running(self) -> OpenAIInference:
         if self._server is None:

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, SecretStr, field_validator
 
+from llama_conversations.apis.inference import OutputLimit, WireApi
 from llama_conversations.stack.provider_spec import ProviderConfig
+from llama_conversations_providers.inference.openai_wire.token_counters import TokenCounter
 
 _HEADER_NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")  # RFC 9110, 5.6.2
 _NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5
@@ -62,13 +64,17 @@ class RemoteConfig(ProviderConfig):
     """What all of them share.
 
     Attributes:
-        base_url: What ``/chat/completions`` and ``/models`` are appended to; a query is kept.
+        base_url: What ``/chat/completions``, ``/responses`` and ``/models`` are appended to; a query is kept.
         api_key: Sent as ``Authorization: Bearer``.
         headers: Sent with every request; one of the same name replaces what would be sent otherwise.
         max_retries: How often a request is repeated that brought no answer, or 408, 409, 429 or 5xx. Never once an
             answer has begun.
         models: Upstream ids to list, none but these; null lists all that the server names.
         discover_models: Whether the server has ``/models``; without it ``models`` is taken on trust.
+        wire_api: How turns are asked for: in chat completions, which most servers speak, or in responses.
+        output_limit: The name by which the server takes the limit of a chat completion's length; null is
+            ``max_completion_tokens`` for api.openai.com and ``max_tokens`` for any other.
+        token_counter: How the server counts a request's tokens, if it does.
     """
 
     base_url: str
@@ -79,6 +85,9 @@ class RemoteConfig(ProviderConfig):
     max_retries: NonNegativeInt = 2
     models: Annotated[list[str], BeforeValidator(_split_commas)] | None = None
     discover_models: bool = True
+    wire_api: WireApi = "chat"
+    output_limit: OutputLimit | None = None
+    token_counter: TokenCounter = "none"  # noqa: S105  (no secret)
 
     @field_validator("api_key", "headers")
     @classmethod
@@ -134,6 +143,7 @@ class VLLMConfig(RemoteConfig):
     """vLLM; ``/v1`` is added to an address that does not end in it."""
 
     base_url: V1Address
+    token_counter: TokenCounter = "vllm"  # noqa: S105  (as above)
 
     @classmethod
     def sample_run_config(cls) -> dict[str, object]:

@@ -22,6 +22,7 @@ INSUFFICIENT_QUOTA = "insufficient_quota"
 
 _STATUS_OF_WORD = {
     "invalid_request_error": 400,
+    "invalid_prompt": 400,
     "BadRequestError": 400,
     "exceed_context_size_error": 400,
     "context_length_exceeded": 400,

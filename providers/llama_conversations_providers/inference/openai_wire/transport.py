@@ -45,7 +45,7 @@ class Transport:
         self._errors, self._config, self._tls = errors, config, tls
         base = URL(config.base_url)
         self._base, self._query = base.with_query(None), base.query
-        self._chat = self._address("chat/completions")
+        self._chat, self._responses = self._address("chat/completions"), self._address("responses")
         self._models = self._address("models")
         self._session: aiohttp.ClientSession | None = None
         self._live: set[Answer] = set()
@@ -70,8 +70,26 @@ class Transport:
 
     async def post_chat(self, body: bytes, accept: str) -> Answer:
         """Ask for a chat completion. Raises ``UpstreamError``."""
-        headers = {"Content-Type": "application/json", "Accept": accept}
-        return await self._ask("POST", self._chat, body, headers)
+        return await self._ask("POST", self._chat, body, {"Content-Type": "application/json", "Accept": accept})
+
+    async def post_response(self, body: bytes, accept: str) -> Answer:
+        """Ask for a response. Raises ``UpstreamError``."""
+        return await self._ask("POST", self._responses, body, {"Content-Type": "application/json", "Accept": accept})
+
+    async def post_beside(self, path: str, body: bytes) -> bytes:
+        """Ask what lies beside ``/v1``, once and whole. Raises ``UpstreamError``."""
+        root = self._base.parent if self._base.name == "v1" else self._base
+        url = root.joinpath(path).with_query(self._query)
+        try:
+            response = await self._send("POST", url, body, {"Content-Type": "application/json"})
+            try:
+                if response.status >= 300:
+                    raise await self._refusal(response)
+                return await response.read()
+            finally:
+                response.close()
+        except FAULTS as fault:
+            raise translate(self._errors.provider_id, fault) from fault
 
     async def get_models(self) -> Answer:
         """Ask for the models. Raises ``UpstreamError``."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,23 @@ import orjson
 from harness.event_stream import JsonObject, read_frames
 from llama_conversations.access import DEFAULT_SCOPE
 from llama_conversations.apis.inference import Inference, ProviderModel
+from llama_conversations.apis.tools import ToolDefinition, ToolResult, ToolRuntime, ToolServer, ToolSession
 from llama_conversations.config.run_config import StorageConfig
-from llama_conversations.errors import ConversationLocked
+from llama_conversations.errors import ConversationLocked, ModelNotFound
 from llama_conversations.ids import new_id, new_partition
 from llama_conversations.services.items import prepare_items
 from llama_conversations.services.models import ModelRouter, RoutedModel
-from llama_conversations.services.responses.context import ContextReader, input_items
-from llama_conversations.services.responses.engine import RunningTurn
-from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings
+from llama_conversations.services.responses.context import input_items
+from llama_conversations.services.responses.engine import RunningTurn, Surroundings
+from llama_conversations.services.responses.secrets import SharedSealer
+from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings, TurnStores
+from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.services.tools import ToolGroup, ToolServers
 from llama_conversations.storage.open import Storage, open_storage
 from llama_conversations.storage.records import ConversationRecord, TurnClaim, now_us
+from llama_conversations.storage.stores import SecretStore
+from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.catalog import Health
 from llama_conversations.wire.events import Event, EventWriter
 from llama_conversations.wire.responses import CreateResponse
@@ -78,12 +84,17 @@ class ScriptedModel(Inference):
 
     Attributes:
         script: What it does for a request that streams; taken anew by each.
+        rounds: Scripts for the next requests that stream, before ``script``: one for each.
         answer: What it answers with to a request that does not stream.
+        counts: Tokens that it counts, for one request after the other; the last for all that follow. Empty: it cannot.
     """
 
     def __init__(self, *script: Say, answer: Say = b"") -> None:
         self.script: Sequence[Say] = script
+        self.rounds: list[Sequence[Say]] = []
         self.answer = answer
+        self.counts: list[int] = []
+        self.counted: list[JsonObject] = []
         self.bodies: list[JsonObject] = []
         self.asked = asyncio.Event()
         self.dropped = asyncio.Event()
@@ -98,6 +109,12 @@ class ScriptedModel(Inference):
     async def list_models(self) -> Sequence[ProviderModel]:
         return [ProviderModel(MODEL)]
 
+    async def count_tokens(self, body: bytes) -> int | None:
+        self.counted.append(orjson.loads(body))
+        if not self.counts:
+            return None
+        return self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]
+
     async def chat_completion(self, body: bytes) -> bytes:
         self._note(body)
         said = await self._do(self.answer)
@@ -107,7 +124,7 @@ class ScriptedModel(Inference):
     async def stream_chat_completion(self, body: bytes) -> AsyncGenerator[bytes, None]:
         self._note(body)
         try:
-            for step in self.script:
+            for step in self.rounds.pop(0) if self.rounds else self.script:
                 said = await self._do(step)
                 if said is not None:
                     yield said
@@ -132,17 +149,112 @@ class ScriptedModel(Inference):
 
 
 class OneModel(ModelRouter):
-    """Routes every name to one model."""
+    """Routes every name to one model, but those in ``unknown``."""
 
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
+        self.context_length: int | None = None
+        self.unknown: set[str] = set()
 
     async def route(self, model: str) -> RoutedModel:
-        return routed(self._inference, model)
+        if model in self.unknown:
+            raise ModelNotFound(model)
+        return routed(self._inference, model, self.context_length)
 
 
-def routed(inference: Inference, model: str = MODEL) -> RoutedModel:
-    return RoutedModel(model, PROVIDER, f"upstream/{model}", inference, None)
+def routed(inference: Inference, model: str = MODEL, context_length: int | None = None) -> RoutedModel:
+    return RoutedModel(model, PROVIDER, f"upstream/{model}", inference, context_length)
+
+
+Tool = Callable[[Mapping[str, JsonValue]], Awaitable[ToolResult]]
+
+
+class Tools(ToolRuntime, ToolSession):
+    """A tool server that every address leads to: its tools are functions of a test.
+
+    Attributes:
+        definitions: What it lists; an exception is raised instead.
+        unreachable: Raised when a session is opened.
+        seen: What was done with it, in order.
+    """
+
+    def __init__(self) -> None:
+        self.definitions: Sequence[ToolDefinition] | Exception = ()
+        self.tools: dict[str, Tool] = {}
+        self.unreachable: Exception | None = None
+        self.seen: list[tuple[str, object]] = []
+
+    def add(self, name: str, tool: Tool, **described: Any) -> None:
+        """Offer one more tool."""
+        assert not isinstance(self.definitions, Exception)
+        definition = ToolDefinition(
+            **{"name": name, "description": None, "input_schema": {"type": "object"}} | described
+        )
+        self.definitions, self.tools[name] = [*self.definitions, definition], tool
+
+    async def initialize(self) -> None: ...
+
+    async def shutdown(self) -> None: ...
+
+    async def health(self) -> Health:
+        return Health(status="ok")
+
+    def open_server(self, server: ToolServer) -> AbstractAsyncContextManager[ToolSession]:
+        return self._session(server)
+
+    def open_group(
+        self, tool_group_id: str, arguments: Mapping[str, JsonValue]
+    ) -> AbstractAsyncContextManager[ToolSession]:
+        return self._session((tool_group_id, arguments))
+
+    @asynccontextmanager
+    async def _session(self, server: object) -> AsyncIterator[ToolSession]:
+        self.seen.append(("open", server))
+        if self.unreachable is not None:
+            raise self.unreachable
+        yield self
+        self.seen.append(("close", server))
+
+    async def list_tools(self) -> Sequence[ToolDefinition]:
+        self.seen.append(("list", None))
+        if isinstance(self.definitions, Exception):
+            raise self.definitions
+        return self.definitions
+
+    async def call_tool(self, name: str, arguments: Mapping[str, JsonValue]) -> ToolResult:
+        self.seen.append((name, arguments))
+        return await self.tools[name](arguments)
+
+
+async def echo(arguments: Mapping[str, JsonValue]) -> ToolResult:
+    """A tool that says its arguments."""
+    return ToolResult(orjson.dumps(arguments).decode())
+
+
+class MemorySecrets(SecretStore):
+    """Secrets in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def keep(self, name: str, secret: str) -> str:
+        return self.kept.setdefault(name, secret)
+
+
+NO_TOOLS = ToolServers({}, {})
+
+
+def toolbox(*tools: JsonObject, runtime: Tools | None = None) -> Toolbox:
+    """A box of these tools."""
+    servers = ToolServers({} if runtime is None else {"tools": runtime}, {})
+    return Toolbox(request(tools=list(tools)).tools or (), servers)
+
+
+def bare() -> Surroundings:
+    """Of a turn that keeps nothing and reads nothing."""
+    sealer = SharedSealer(MemorySecrets())
+    asyncio.run(sealer.initialize())
+    return Surroundings(None, None, None, None, NO_TOOLS, sealer)  # type: ignore[arg-type]
 
 
 def request(**fields: object) -> CreateResponse:
@@ -171,11 +283,12 @@ class Desk:
     storage: Storage
     path: Path
     model: ScriptedModel
+    models: OneModel
+    tools: Tools
     service: ResponsesServiceImpl
 
     def turn(self, **fields: object) -> RunningTurn:
-        context = ContextReader(self.storage.conversations, self.storage.responses)
-        return RunningTurn(turn_of(self.model, **fields), self.storage.responses, context)
+        return RunningTurn(turn_of(self.model, **fields), self.service._around)
 
     async def conversation(self, *items: JsonObject) -> str:
         """A new conversation that holds these items."""
@@ -247,6 +360,10 @@ class Desk:
         return read_frames(b"".join([frame async for frame in await self.frames(**fields)]))
 
 
+def stores_of(storage: Storage) -> TurnStores:
+    return TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets)
+
+
 @asynccontextmanager
 async def open_desk(
     directory: Path, *script: Say, settings: TurnSettings | None = None, **backend: Any
@@ -257,11 +374,12 @@ async def open_desk(
     )
     settings = settings or TurnSettings()
     async with open_storage(config, settings.lease_seconds) as storage:
-        model = ScriptedModel(*script)
-        service = ResponsesServiceImpl(storage.conversations, storage.responses, OneModel(model), settings)
+        model, tools = ScriptedModel(*script), Tools()
+        models, servers = OneModel(model), ToolServers({"tools": tools}, {"docs": ToolGroup("tools", {"a": 1})})
+        service = ResponsesServiceImpl(stores_of(storage), models, servers, settings)
         await service.initialize()
         try:
-            yield Desk(storage, path, model, service)
+            yield Desk(storage, path, model, models, tools, service)
         finally:
             await service.shutdown()
 

@@ -7,7 +7,8 @@ import pytest
 
 from harness.event_stream import JsonObject
 from llama_conversations.services.responses.chat_request import chat_request
-from unit.services.responses.support import ScriptedModel, turn_of
+from llama_conversations.services.responses.toolbox import Toolbox
+from unit.services.responses.support import NO_TOOLS, ScriptedModel, request, toolbox, turn_of
 
 MESSAGE = b'{"role":"user","content":"Hi"}'
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
@@ -17,7 +18,8 @@ SCHEMA = {"type": "json_schema", "name": "answer", "schema": {"type": "object"},
 
 def sent(**fields: object) -> JsonObject:
     """What goes to the model server beside the model's name and the messages."""
-    body: JsonObject = orjson.loads(chat_request(turn_of(ScriptedModel(), **fields), [MESSAGE]))
+    box = Toolbox(request(**fields).tools or (), NO_TOOLS)
+    body: JsonObject = orjson.loads(chat_request(turn_of(ScriptedModel(), **fields), [MESSAGE], box))
     assert body.pop("model") == "upstream/gpt"
     assert body.pop("messages") == [orjson.loads(MESSAGE)]
     return body
@@ -35,7 +37,7 @@ def test_what_the_caller_leaves_out_is_left_to_the_model_server() -> None:
 
 
 def test_the_messages_come_first_and_are_passed_on_byte_by_byte() -> None:
-    body = chat_request(turn_of(ScriptedModel()), [MESSAGE, MESSAGE])
+    body = chat_request(turn_of(ScriptedModel()), [MESSAGE, MESSAGE], toolbox())
     assert body.startswith(b'{"messages":[%b,%b],' % (MESSAGE, MESSAGE))
 
 

@@ -5,38 +5,46 @@ from __future__ import annotations
 import pytest
 
 from harness.event_stream import JsonObject
+from llama_conversations.apis.inference import WireApi
 from llama_conversations.errors import (
     InvalidParameter,
     MutuallyExclusiveParameters,
     RequestError,
     UnsupportedParameter,
 )
-from llama_conversations.services.responses.checks import check_request
-from unit.services.responses.support import request
+from llama_conversations.services.responses.checks import check_request, check_wire
+from llama_conversations.services.tools import ToolGroup, ToolServers
+from unit.services.responses.support import NO_TOOLS, Tools, request
 
 LOOK = {"type": "function", "name": "look"}
-MCP = {"type": "mcp", "server_label": "x"}
+WRITE = {"type": "custom", "name": "write"}
+GRAMMAR = {"type": "grammar", "syntax": "regex", "definition": "a+"}
+MCP = {"type": "mcp", "server_label": "x", "server_url": "http://tools"}
+SERVERS = ToolServers({"tools": Tools()}, {"docs": ToolGroup("tools")})
+
+
+def check(*, servers: ToolServers = SERVERS, wire_api: WireApi = "chat", **fields: object) -> None:
+    """All checks of a request."""
+    asked = request(**fields)
+    check_request(asked, servers)
+    check_wire(asked, wire_api)
 
 
 def refusal(**fields: object) -> RequestError:
     with pytest.raises(RequestError) as found:
-        check_request(request(**fields))
+        check(**fields)
     return found.value
 
 
 @pytest.mark.parametrize(
     ("param", "fields"),
     [
-        ("background", {"background": True}),
-        ("truncation", {"truncation": "auto"}),
-        ("prompt", {"prompt": {"id": "pmpt_1"}}),
-        ("context_management", {"context_management": [{"type": "compaction"}]}),
         ("moderation", {"moderation": {"model": "m"}}),
         ("reasoning.mode", {"reasoning": {"mode": "x"}}),
         ("reasoning.context", {"reasoning": {"context": "all_turns"}}),
-        ("stream_options.include_obfuscation", {"stream": True, "stream_options": {"include_obfuscation": True}}),
         ("tools[1]", {"tools": [LOOK, {"type": "web_search"}]}),
-        ("tool_choice", {"tools": [LOOK], "tool_choice": MCP}),
+        ("tools[0].format", {"tools": [WRITE | {"format": GRAMMAR}]}),
+        ("tool_choice", {"tools": [LOOK], "tool_choice": {"type": "shell"}}),
         (
             "tool_choice.tools[0]",
             {
@@ -44,7 +52,7 @@ def refusal(**fields: object) -> RequestError:
                 "tool_choice": {
                     "type": "allowed_tools",
                     "mode": "auto",
-                    "tools": [MCP],
+                    "tools": [{"type": "web_search"}],
                 },
             },
         ),
@@ -61,6 +69,18 @@ def test_what_is_not_built_is_refused_by_name(param: str, fields: JsonObject) ->
     [
         {},
         {"background": False, "truncation": "disabled", "prompt": None, "moderation": None},
+        {"background": True, "truncation": "auto", "context_management": [{"type": "compaction"}]},
+        {"input": [], "prompt": {"id": "pmpt_1"}},
+        {"stream": True, "stream_options": {"include_obfuscation": True}},
+        {"tools": [WRITE, WRITE | {"name": "w2", "format": {"type": "text"}}]},
+        {"tools": [LOOK, WRITE], "tool_choice": {"type": "custom", "name": "write"}},
+        {"tools": [MCP], "tool_choice": {"type": "mcp", "server_label": "x"}},
+        {"tools": [MCP, MCP | {"server_label": "y"}], "tool_choice": "required"},
+        {"tools": [{"type": "mcp", "server_label": "x", "connector_id": "docs"}]},
+        {
+            "tools": [LOOK, MCP],
+            "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "mcp", "server_label": "x"}]},
+        },
         {"reasoning": {"context": "auto", "effort": "low", "summary": "auto"}},
         {"stream": True, "stream_options": {}},
         {"stream": True, "stream_options": {"include_obfuscation": False}},
@@ -77,7 +97,7 @@ def test_what_is_not_built_is_refused_by_name(param: str, fields: JsonObject) ->
     ],
 )
 def test_what_can_be_served_passes(fields: JsonObject) -> None:
-    check_request(request(**fields))
+    check(**fields)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +107,23 @@ def test_what_can_be_served_passes(fields: JsonObject) -> None:
         ("conversation", {"conversation": {"id": ""}}),
         ("stream_options", {"stream_options": {}}),
         ("tools[1].name", {"tools": [LOOK, LOOK]}),
+        ("tools[1].name", {"tools": [LOOK, WRITE | {"name": "look"}]}),
+        ("tools[1].server_label", {"tools": [MCP, MCP]}),
+        ("tools[0].connector_id", {"tools": [{"type": "mcp", "server_label": "x", "connector_id": "unknown"}]}),
         ("tool_choice", {"tool_choice": "required"}),
+        ("tool_choice", {"tools": [LOOK], "tool_choice": {"type": "mcp", "server_label": "x"}}),
+        ("tool_choice", {"tools": [LOOK], "tool_choice": {"type": "custom", "name": "write"}}),
+        (
+            "tool_choice",
+            {
+                "tools": [MCP],
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "mode": "auto",
+                    "tools": [{"type": "mcp", "server_label": "y"}],
+                },
+            },
+        ),
         ("tool_choice", {"tools": [LOOK], "tool_choice": {"type": "function", "name": "tell"}}),
         (
             "tool_choice",
@@ -122,3 +158,33 @@ def test_a_turn_continues_a_conversation_or_a_response() -> None:
     error = refusal(conversation="conv_1", previous_response_id="resp_1")
     assert isinstance(error, MutuallyExclusiveParameters)
     assert str(error).startswith("Mutually exclusive parameters: 'previous_response_id' and 'conversation'.")
+
+
+@pytest.mark.parametrize("where", [{}, {"server_url": "http://a", "connector_id": "docs"}])
+def test_a_tool_server_is_named_in_one_way(where: JsonObject) -> None:
+    error = refusal(tools=[{"type": "mcp", "server_label": "x", **where}])
+    assert isinstance(error, InvalidParameter)
+    assert (error.param, error.code) == ("tools[0]", "missing_required_parameter")
+
+
+def test_tool_servers_need_a_provider_that_reaches_them() -> None:
+    error = refusal(tools=[LOOK, MCP], servers=NO_TOOLS)
+    assert isinstance(error, UnsupportedParameter)
+    assert error.param == "tools[1]"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "web_search"}, WRITE | {"format": GRAMMAR}]},
+        {"tools": [LOOK], "tool_choice": {"type": "shell"}},
+        {
+            "tools": [{"type": "web_search"}],
+            "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]},
+        },
+    ],
+)
+def test_a_server_that_speaks_the_responses_api_is_told_of_tools_that_only_it_has(fields: JsonObject) -> None:
+    check(wire_api="responses", **fields)
+    with pytest.raises(UnsupportedParameter):
+        check(**fields)

@@ -286,7 +286,25 @@ async def test_a_fault_of_ours_is_logged_and_not_told(desk: Desk, caplog: pytest
 async def test_a_rejected_request_names_the_parameter_in_the_error_event(desk: Desk) -> None:
     desk.model.script = [UpstreamRejected(PROVIDER, "too long", code="context_length_exceeded", param="messages")]
     events = await shown(desk.turn(stream=True))
-    assert events[-2] == {**events[-2], "code": "invalid_prompt", "message": "too long", "param": "messages"}
+    assert events[-2] == {**events[-2], "code": "invalid_prompt", "message": "too long", "param": "input"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (None, None),
+        ("max_tokens", "max_output_tokens"),
+        ("messages[0].content", "input"),
+        ("response_format.json_schema", "text.format"),
+        ("temperature", "temperature"),
+        ("seed", "seed"),
+    ],
+)
+async def test_a_rejected_request_names_what_the_caller_sent(desk: Desk, theirs: str | None, ours: str | None) -> None:
+    desk.model.answer = UpstreamRejected(PROVIDER, "bad", code=None, param=theirs)
+    with pytest.raises(UpstreamRejected) as found:
+        await desk.create()
+    assert found.value.param == ours
 
 
 @pytest.mark.parametrize("place", range(9))
@@ -427,12 +445,13 @@ async def test_a_turn_whose_lease_was_lost_stores_nothing_and_says_so_once(
     desk.expire_leases()
     await desk.storage.responses.sweep(lambda head: head.replace("in_progress", "failed", 1))
     gate.set()
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING):
         events = await task
     response = check_stream(events)
     assert response["error"]["message"] == str(TurnLost(response["id"]))
     await check_nothing_left(desk, conversation_id)
-    assert len([record for record in caplog.records if "could not be stored" in record.message]) == 1
+    said = [(record.levelno, record.message) for record in caplog.records]
+    assert said == [(logging.WARNING, str(TurnLost(response["id"])))]
 
 
 async def test_a_turn_whose_end_cannot_be_stored_fails_and_its_lease_is_let_run_out(tmp_path: Path) -> None:

@@ -16,25 +16,41 @@ from llama_conversations.services.items import prepare_item
 from llama_conversations.services.responses.chat_deltas import (
     Delta,
     Finished,
+    PassedEvent,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
+    read_completion,
 )
 from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.output import Output
-from llama_conversations.wire.events import Event
+from llama_conversations.wire.events import Event, Forwarded
 from llama_conversations.wire.items import INPUT_ITEM
-from unit.services.responses.support import PROVIDER, ScriptedModel, call, chunk, end, shown, text, turn_of, types
+from llama_conversations.wire.responses import Usage
+from unit.services.responses.support import (
+    PROVIDER,
+    USAGE,
+    ScriptedModel,
+    bare,
+    call,
+    chunk,
+    end,
+    shown,
+    text,
+    turn_of,
+    types,
+)
 
 LOGPROB = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 
 
-def play(deltas: Sequence[Delta], *, as_summary: bool = False) -> tuple[Output, list[Event]]:
+def play(*deltas: Delta) -> tuple[Output, list[Event]]:
     """An output and all its events."""
-    output = Output("0" * 8, PROVIDER, reasoning_as_summary=as_summary)
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
     events = [event for delta in deltas for event in output.add(delta)]
-    return output, [*events, *output.close()]
+    return output, [*events, *output.end_round()]
 
 
 def streamed(*chunks: bytes, **fields: object) -> list[JsonObject]:
@@ -42,8 +58,9 @@ def streamed(*chunks: bytes, **fields: object) -> list[JsonObject]:
 
     async def stream() -> list[JsonObject]:
         turn = turn_of(ScriptedModel(*chunks), stream=True, store=False, **fields)
-        return await shown(RunningTurn(turn, None, None))  # type: ignore[arg-type]  # nothing is kept, nothing read
+        return await shown(RunningTurn(turn, around))
 
+    around = bare()
     return asyncio.run(stream())
 
 
@@ -287,7 +304,8 @@ def test_logprobs_are_told_with_their_delta_and_gathered_in_the_part() -> None:
 
 
 def test_items_can_be_looked_at_before_they_are_whole() -> None:
-    output = Output("0" * 8, PROVIDER, reasoning_as_summary=False)
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
     for delta in (TextDelta("a"), ToolCallDelta(0, "call_a", "look", "{")):
         list(output.add(delta))
     assert [item["status"] for item in output.items] == ["completed", "in_progress"]
@@ -295,8 +313,139 @@ def test_items_can_be_looked_at_before_they_are_whole() -> None:
 
 def test_the_outputs_ids_belong_to_the_turns_partition() -> None:
     output, _ = play(
-        [ReasoningDelta("a"), TextDelta("b"), RefusalDelta("c"), ToolCallDelta(0, None, "d", ""), Finished("stop")]
+        ReasoningDelta("a"), TextDelta("b"), RefusalDelta("c"), ToolCallDelta(0, None, "d", ""), Finished("stop")
     )
     prefixes = [str(item["id"]).partition("_") for item in output.items]
     assert [prefix for prefix, _, _ in prefixes] == ["rs", "msg", "fc"]
     assert all(digits.startswith("0" * 8) for _, _, digits in prefixes)
+
+
+def test_only_one_item_is_open_at_a_time_and_what_is_interleaved_waits_for_its_turn() -> None:
+    events = streamed(
+        call(0, "call_a", "look", '{"x"'),
+        call(1, "call_b", "tell", '{"y"'),
+        call(2, "call_c", None, "{"),
+        call(1, arguments=":2}"),
+        call(2, None, "look", "}"),
+        call(0, arguments=":1}"),
+        end("tool_calls"),
+    )
+    output = check_stream(events)["output"]
+    assert [(item["call_id"], item["arguments"]) for item in output] == [
+        ("call_a", '{"x":1}'),
+        ("call_b", '{"y":2}'),
+        ("call_c", "{}"),
+    ]
+
+
+def test_a_call_whose_arguments_are_whole_makes_room_for_the_next_at_once() -> None:
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
+    list(output.add(ToolCallDelta(0, "call_a", "look", "{}")))
+    assert list(output.add(ToolCallDelta(1, "call_b", "tell", "")))
+    assert [item["status"] for item in output.items] == ["completed", "in_progress"]
+    list(output.add(ToolCallDelta(2, "call_c", "look", "{}")))
+    assert len(output.items) == 2
+    list(output.end_round())
+    assert [item["status"] for item in output.items] == ["completed"] * 3
+
+
+def test_ids_of_calls_in_the_context_are_not_given_again() -> None:
+    output = Output("0" * 8, PROVIDER, taken_call_ids=["call_a"])
+    output.begin_round()
+    list(output.add(ToolCallDelta(0, "call_a", "look", "{}")))
+    [item] = output.items
+    assert item["call_id"] != "call_a"
+
+
+def test_each_round_may_end_differently_and_costs_add_up() -> None:
+    output = Output("0" * 8, PROVIDER)
+    usage = read_completion(PROVIDER, orjson.dumps({"choices": [{"message": {"content": "a"}}], "usage": USAGE}))
+    spent = [delta for delta in usage if isinstance(delta, Usage)]
+    output.begin_round()
+    for delta in (Finished("length"), *spent):
+        list(output.add(delta))
+    list(output.end_round())
+    output.begin_round()
+    for delta in (TextDelta("b"), *spent):
+        list(output.add(delta))
+    list(output.end_round())
+    assert output.finished.reason == "stop"
+    assert [item["status"] for item in output.items] == ["incomplete", "completed"]
+    assert output.usage is not None
+    assert (output.usage.total_tokens, output.usage.output_tokens_details.reasoning_tokens) == (36, 4)
+
+
+def passed(kind: str, index: int = 0, **fields: object) -> PassedEvent:
+    return PassedEvent({"type": f"response.{kind}", "output_index": index, **fields})  # type: ignore[dict-item]
+
+
+SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "in_progress", "action": {"type": "search", "query": "q"}}
+
+
+def test_an_upstreams_items_are_shown_under_this_outputs_numbers_and_ids() -> None:
+    output = Output("0" * 8, PROVIDER, taken_ids=["ws_1"])
+    output.begin_round()
+    events = [*output.add(TextDelta("a")), *output.add(passed("output_item.added", item=SEARCH))]
+    events += output.add(passed("web_search_call.searching", item_id="ws_1", obfuscation="x"))
+    done = SEARCH | {"status": "completed"}
+    events += output.add(passed("output_item.done", item=done))
+    assert list(output.add(passed("output_item.done", item=done))) == []
+    assert list(output.add(passed("web_search_call.searching", 7))) == []
+    events += output.end_round()
+    shown_id = output.items[1]["id"]
+    assert shown_id != "ws_1"  # an item of the context has that id
+    told = [event.payload for event in events if isinstance(event, Forwarded)]
+    assert [fields["output_index"] for fields in told] == [1, 1]
+    assert told[0] == {"type": "response.web_search_call.searching", "output_index": 1, "item_id": shown_id}
+    assert output.items[1] == done | {"id": shown_id}
+
+
+@pytest.mark.parametrize("given", ["ws_1", "ws_a-b"])
+def test_an_upstreams_id_is_kept_where_it_can_be_one_here(given: str) -> None:
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
+    list(output.add(passed("output_item.added", item=SEARCH | {"id": given})))
+    assert output.items[0]["id"] == given
+    list(output.add(passed("output_item.added", 1, item=SEARCH | {"id": given})))
+    assert output.items[1]["id"] != given
+
+
+@pytest.mark.parametrize("given", [None, 7, "", "x" * 300, "msg_1", "ws_ü", "ws_1\n"])
+def test_an_upstreams_id_that_can_be_none_here_is_replaced(given: object) -> None:
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
+    list(output.add(passed("output_item.added", item=SEARCH | {"id": given})))
+    assert str(output.items[0]["id"]).startswith("ws_" + "0" * 8)
+
+
+def test_an_upstreams_item_that_could_not_be_read_again_is_garbage() -> None:
+    for item in (SEARCH | {"type": "unheard_of"}, SEARCH | {"type": "item_reference"}):
+        output = Output("0" * 8, PROVIDER)
+        output.begin_round()
+        with pytest.raises(UpstreamGarbled, match="does not know"):
+            list(output.add(passed("output_item.added", item=item)))
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
+    list(output.add(passed("output_item.added", item=SEARCH)))
+    with pytest.raises(UpstreamGarbled, match="malformed"):
+        list(output.add(passed("output_item.done", item=SEARCH | {"status": 7})))
+
+
+@pytest.mark.parametrize(
+    ("item", "waits"),
+    [
+        (SEARCH, False),
+        ({"type": "function_call", "call_id": "a", "name": "f", "arguments": ""}, True),
+        ({"type": "shell_call", "call_id": "a"}, True),
+        ({"type": "shell_call", "call_id": "a", "environment": {"type": "local"}}, True),
+        ({"type": "shell_call", "call_id": "a", "environment": {"type": "container_reference"}}, False),
+    ],
+)
+def test_an_upstreams_call_waits_for_the_client_if_only_that_can_answer_it(item: JsonObject, waits: bool) -> None:
+    output = Output("0" * 8, PROVIDER)
+    output.begin_round()
+    list(output.add(passed("output_item.added", item=item)))
+    assert output.waits_for_client == waits
+    output.begin_round()
+    assert not output.waits_for_client

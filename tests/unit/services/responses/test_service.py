@@ -14,14 +14,22 @@ from llama_conversations.errors import (
     MutuallyExclusiveParameters,
     PreviousResponseNotFound,
     ResponseNotFound,
-    UnsupportedParameter,
     UpstreamGarbled,
 )
 from llama_conversations.ids import new_id, partition_in
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings
 from llama_conversations.wire.answers import EventStream, Json
-from unit.services.responses.support import MODEL, Desk, OneModel, ScriptedModel, open_desk, request
+from unit.services.responses.support import (
+    MODEL,
+    NO_TOOLS,
+    Desk,
+    OneModel,
+    ScriptedModel,
+    open_desk,
+    request,
+    stores_of,
+)
 
 
 class NoModel(ModelRouter):
@@ -53,8 +61,6 @@ async def test_what_was_created_is_what_is_retrieved(answering: Desk) -> None:
     created = await answering.create()
     found = await answering.service.get_response(created["id"])
     assert orjson.loads(found.body) == created
-    with pytest.raises(UnsupportedParameter):
-        await answering.service.get_response(created["id"], stream=True)
 
 
 async def test_a_null_store_means_true(answering: Desk) -> None:
@@ -96,7 +102,7 @@ async def test_a_response_belongs_to_the_partition_of_what_it_continues(answerin
 
 
 async def test_an_unknown_model_is_told_after_what_the_turn_would_continue(desk: Desk) -> None:
-    service = ResponsesServiceImpl(desk.storage.conversations, desk.storage.responses, NoModel(), TurnSettings())
+    service = ResponsesServiceImpl(stores_of(desk.storage), NoModel(), NO_TOOLS, TurnSettings())
     for error, fields in (
         (ModelNotFound, {}),
         (ConversationNotFound, {"conversation": new_id("conv")}),
@@ -118,9 +124,7 @@ async def test_an_answer_that_is_no_completion_is_an_error_and_a_failed_response
 async def test_a_service_that_was_never_started_can_be_shut_down(tmp_path: Path) -> None:
     async with open_desk(tmp_path) as desk:
         models = OneModel(ScriptedModel())
-        await ResponsesServiceImpl(
-            desk.storage.conversations, desk.storage.responses, models, TurnSettings()
-        ).shutdown()
+        await ResponsesServiceImpl(stores_of(desk.storage), models, NO_TOOLS, TurnSettings()).shutdown()
 
 
 async def test_responses_survive_a_restart(tmp_path: Path) -> None:

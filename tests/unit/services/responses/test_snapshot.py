@@ -31,6 +31,16 @@ NEVER_NULL = {
 }  # fmt: skip
 
 
+SECRETIVE = {
+    "type": "mcp",
+    "server_label": "x",
+    "server_url": "http://tools",
+    "authorization": "secret",
+    "headers": {"X-Key": "secret"},
+}
+REDACTED = {"type": "mcp", "server_label": "x", "server_url": "http://tools", "headers": {"X-Key": "<redacted>"}}
+
+
 def body(outcome: Outcome = IN_PROGRESS, **fields: object) -> JsonObject:
     turn = turn_of(ScriptedModel(), **fields)
     written: JsonObject = orjson.loads(response_body(response_head(turn, outcome), outcome))
@@ -103,6 +113,9 @@ def test_defaults_are_filled_in() -> None:
                 "tool_choice": {"type": "function", "name": "f"},
             },
         ),
+        ({"prompt": {"id": "pmpt_1", "version": "2"}}, {"prompt": {"id": "pmpt_1", "version": "2"}}),
+        ({"background": True, "store": False}, {"background": True}),
+        ({"tools": [SECRETIVE]}, {"tools": [REDACTED]}),
         ({"tools": [{"type": "web_search", "filters": None}]}, {"tools": [{"type": "web_search", "filters": None}]}),
         ({"service_tier": "flex", "max_tool_calls": 3}, {"service_tier": "flex", "max_tool_calls": 3}),
     ],
@@ -114,7 +127,7 @@ def test_what_was_asked_is_echoed(fields: JsonObject, shown: JsonObject) -> None
 
 def test_what_cannot_be_null_is_absent_where_it_is_unused_and_what_is_no_part_of_a_response_is_not_echoed() -> None:
     asked = {"include": ["reasoning.encrypted_content"], "stream": True, "stream_options": {}}
-    assert not {"conversation", "user", *asked} & body(**asked).keys()
+    assert not {"conversation", "prompt", "user", *asked} & body(**asked).keys()
 
 
 def test_only_a_completed_response_was_completed_at_a_time() -> None:

@@ -113,3 +113,9 @@ def test_an_item_counts_what_it_tells_the_model(item, tokens):
 def test_json_of_any_depth_is_counted():
     body = b'{"messages":[{"content":%b"four"%b}]}' % (b"[" * 900, b"]" * 900)
     assert request_tokens(body) == estimate(message("four"))
+
+
+def test_instructions_of_a_request_in_the_responses_api_count_as_a_message():
+    without = {"input": [{"type": "message", "role": "user", "content": "four"}]}
+    counted = request_tokens(orjson.dumps(without | {"instructions": "four"}))
+    assert counted == request_tokens(orjson.dumps(without)) + MESSAGE_TOKENS + 1

@@ -1,0 +1,167 @@
+"""Background responses: queued in the database, taken up by any process, cancelled from any process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from llama_conversations.errors import StackError
+from llama_conversations.log import get_logger
+from llama_conversations.services.responses.engine import RunningJob, Surroundings, new_response
+from llama_conversations.services.responses.failures import failure_of
+from llama_conversations.services.responses.journal import EventJournal
+from llama_conversations.services.responses.runner import TurnRunner, event_writer
+from llama_conversations.services.responses.snapshot import (
+    QUEUED,
+    failed_head,
+    head_with_status,
+    response_body,
+    response_head,
+)
+from llama_conversations.services.responses.tasks import uninterrupted
+from llama_conversations.services.responses.turn import Turn
+from llama_conversations.storage.records import EventRecord, Job, TurnCommit
+from llama_conversations.wire.events import EventWriter, ResponseEvent
+from llama_conversations.wire.responses import ResponseError
+
+logger = get_logger(__name__)
+
+POLL_SECONDS = 1.0
+"""How often a process looks for jobs that another one has queued."""
+
+CANCEL_POLL_SECONDS = 0.4
+"""How often a process asks whether a job of its own is to be cancelled."""
+
+FIRST = 2
+"""The number of a job's first event: two are stored when it is queued."""
+
+_MakeTurn = Callable[[Job], Awaitable[Turn]]
+
+
+class BackgroundJobs:
+    """The queue as one process serves it.
+
+    Args:
+        make_turn: From a job to its turn. Errors: ``StackError``, such as ``ModelNotFound``.
+        max_running: Jobs that run here at a time.
+        max_waiting: Jobs that may wait, of all processes.
+    """
+
+    def __init__(
+        self, around: Surroundings, runner: TurnRunner, make_turn: _MakeTurn, max_running: int, max_waiting: int
+    ) -> None:
+        self._around, self._runner, self._make_turn = around, runner, make_turn
+        self._max_running, self._max_waiting = max_running, max_waiting
+        self._running: dict[str, RunningJob] = {}
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to take up jobs: those that were left by an earlier process first."""
+        self._tasks = [asyncio.create_task(self._take_up()), asyncio.create_task(self._watch_cancellations())]
+
+    async def stop(self) -> None:
+        """Take up no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def give_back(self) -> None:
+        """What is stopped from now on is queued again, for another process or the next start."""
+        for job in self._running.values():
+            job.give_back()
+
+    async def enqueue(self, turn: Turn) -> bytes:
+        """Store a turn to be run; the response as it is now. Errors: those of ``JobStore.enqueue``."""
+        head = response_head(turn, QUEUED)
+        body = response_body(head, QUEUED)
+        streamed = bool(turn.request.stream)
+        request = self._around.sealer.seal_request(turn.request)
+        job = Job(turn.scope, new_response(turn, QUEUED), request, streamed)
+        await self._around.jobs.enqueue(job, _first_events(body) if streamed else (), self._max_waiting)
+        self._news.set()
+        return body
+
+    def cancel(self, response_id: str) -> None:
+        """Cancel a job, if it runs here."""
+        running = self._running.get(response_id)
+        if running is not None:
+            running.cancel()
+            self._runner.stop(response_id)
+
+    async def _take_up(self) -> None:
+        while True:
+            self._news.clear()
+            try:
+                # What is taken up is begun, even if the service stops meanwhile: nobody else would run it.
+                while len(self._running) < self._max_running and await uninterrupted(self._take_one()):
+                    pass
+            except Exception:
+                logger.exception("taking up background responses failed")
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+
+    async def _take_one(self) -> bool:
+        """Take up a job, if one waits."""
+        job = await self._around.jobs.take(lambda head: head_with_status(head, "in_progress"))
+        if job is None:
+            return False
+        await self._begin(job)
+        return True
+
+    async def _begin(self, job: Job) -> None:
+        response_id = job.response.id
+        try:
+            turn = await self._make_turn(job)
+        except StackError as error:
+            await self._refuse(job, error)
+            return
+        journal = (
+            EventJournal(self._around.jobs, response_id, event_writer(turn.request, FIRST)) if job.streamed else None
+        )
+        running = RunningJob(turn, self._around, job.response.context_position, journal)
+        try:
+            task = self._runner.start_job(running, journal)
+        except StackError:
+            await self._around.jobs.give_back(response_id, response_head(turn, QUEUED))
+            raise
+        self._running[response_id] = running
+        task.add_done_callback(lambda _: self._ended(response_id))
+
+    def _ended(self, response_id: str) -> None:
+        del self._running[response_id]
+        self._news.set()
+
+    async def _refuse(self, job: Job, error: StackError) -> None:
+        """A job that cannot even begin has failed."""
+        response = job.response
+        code, message = failure_of(error)
+        commit = TurnCommit(
+            response_id=response.id,
+            conversation_id=response.conversation_id,
+            stored=True,
+            items=(),
+            status="failed",
+            head=failed_head(response.head, ResponseError(code=code, message=message)),
+            output=response.output,
+        )
+        await self._around.responses.commit(job.scope, commit)
+
+    async def _watch_cancellations(self) -> None:
+        while True:
+            await asyncio.sleep(CANCEL_POLL_SECONDS)
+            if self._running:
+                try:
+                    for response_id in await self._around.jobs.cancel_requests(self._running.keys()):
+                        self.cancel(response_id)
+                except StackError:
+                    logger.exception("asking for cancellations failed")
+
+
+def _first_events(body: bytes) -> list[EventRecord]:
+    writer = EventWriter()
+    frames = [writer.frame(ResponseEvent(kind, body)).decode() for kind in ("response.created", "response.queued")]
+    return [EventRecord(number, frame) for number, frame in enumerate(frames)]

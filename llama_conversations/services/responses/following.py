@@ -1,0 +1,55 @@
+"""Follow a background response from anywhere: what is kept is replayed, then what comes is shown as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from llama_conversations.access import AccessScope
+from llama_conversations.errors import InvalidParameter
+from llama_conversations.services.responses.engine import terminal_event
+from llama_conversations.storage.records import TERMINAL, ResponseRecord
+from llama_conversations.storage.stores import JobStore
+from llama_conversations.wire.events import EventWriter, ResponseEvent
+
+POLL_SECONDS = 0.2
+"""How often the database is asked for news: once for many events, since they are stored in batches."""
+
+
+async def follow(jobs: JobStore, scope: AccessScope, response_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    """The events behind a sequence number as server-sent events, until the terminal one; none, if that was the number.
+
+    Errors before the first frame: ``ResponseNotFound``; ``InvalidParameter`` for a response whose events are not kept.
+    """
+    asked = after
+    while True:
+        job, events = await jobs.events(scope, response_id, after)
+        if not job.streamed:
+            raise InvalidParameter(
+                "This response cannot be streamed because it was not created with background=true and stream=true.",
+                param="stream",
+                code=None,
+            )
+        if events:
+            after = events[-1].sequence_number
+            yield "".join(event.frame for event in events).encode()
+        elif job.response.status in TERMINAL:
+            if after == asked and not await _is_kept(jobs, scope, response_id, after):
+                return  # the caller has seen the terminal event
+            yield _terminal(job.response, after + 1)
+            return
+        else:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _terminal(response: ResponseRecord, number: int) -> bytes:
+    """The last event, made from the response itself."""
+    return EventWriter(number).frame(ResponseEvent(terminal_event(response.status), response.body.encode()))
+
+
+async def _is_kept(jobs: JobStore, scope: AccessScope, response_id: str, number: int) -> bool:
+    """Whether an event is among those that are kept: all but the terminal one. What comes before the first counts."""
+    if number < 0:
+        return True
+    _, events = await jobs.events(scope, response_id, number - 1)
+    return bool(events)

@@ -1,0 +1,460 @@
+"""Output items while they grow: each knows how it begins, what it gains, how it ends, and the events that show that.
+
+What an item is in the end (``item``) is what its events add up to.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from pydantic_core import from_json
+
+from llama_conversations.services.responses.chat_deltas import RefusalDelta, TextDelta
+from llama_conversations.wire import events
+from llama_conversations.wire.base import JsonValue
+from llama_conversations.wire.events import Event, JsonObject
+from llama_conversations.wire.items import Status
+
+
+class GrowingItem(Protocol):
+    """What all of them have in common; ``index`` is the item's place in the output."""
+
+    item_id: str
+    index: int
+
+    @abstractmethod
+    def open(self) -> Iterator[Event]:
+        """The item begins."""
+        ...
+
+    @abstractmethod
+    def close(self, status: Status) -> Iterator[Event]:
+        """The model will add no more to it."""
+        ...
+
+    @abstractmethod
+    def item(self) -> JsonObject:
+        """The item as it is now."""
+        ...
+
+
+class GrowingCall(GrowingItem, Protocol):
+    """A call of a tool, whoever runs it; ``given_id`` is the model server's id, if it gave one before it was shown."""
+
+    call_id: str
+    name: str
+    given_id: str | None
+    arguments: TextPart
+
+    @abstractmethod
+    def add(self, arguments: str) -> Iterator[Event]:
+        """More of the arguments."""
+        ...
+
+
+@dataclass(slots=True)
+class TextPart:
+    """A content part that grows: answer, refusal or thoughts."""
+
+    pieces: list[str] = field(default_factory=list)
+    logprobs: list[JsonValue] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+
+@dataclass(slots=True)
+class ReasoningItem:
+    """What the model thinks; ``seal`` makes ``encrypted_content`` of it, where the caller asked for that."""
+
+    item_id: str
+    index: int
+    as_summary: bool = False
+    seal: Callable[[str], str] | None = None
+    _sealed: str = ""
+    part: TextPart = field(default_factory=TextPart)
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, {"id": self.item_id, "type": "reasoning", "summary": []})
+        if self.as_summary:
+            yield events.ReasoningSummaryPartAdded(self.item_id, self.index, 0, {"type": "summary_text", "text": ""})
+        else:
+            part: JsonObject = {"type": "reasoning_text", "text": ""}
+            yield events.ContentPartAdded(self.item_id, self.index, 0, part)
+
+    def add(self, text: str) -> Event:
+        self.part.pieces.append(text)
+        delta = events.ReasoningSummaryTextDelta if self.as_summary else events.ReasoningTextDelta
+        return delta(self.item_id, self.index, 0, text)
+
+    def close(self, _status: Status) -> Iterator[Event]:
+        text = self.part.text
+        if self.seal is not None:
+            self._sealed = self.seal(text)  # once: no two seals of a text are alike
+        if self.as_summary:
+            yield events.ReasoningSummaryTextDone(self.item_id, self.index, 0, text)
+            yield events.ReasoningSummaryPartDone(self.item_id, self.index, 0, {"type": "summary_text", "text": text})
+        else:
+            yield events.ReasoningTextDone(self.item_id, self.index, 0, text)
+            part: JsonObject = {"type": "reasoning_text", "text": text}
+            yield events.ContentPartDone(self.item_id, self.index, 0, part)
+        yield events.OutputItemDone(self.index, self.item())
+
+    def item(self) -> JsonObject:
+        head: JsonObject = {"id": self.item_id, "type": "reasoning"}
+        if self.seal is not None:
+            head["encrypted_content"] = self._sealed
+        if self.as_summary:
+            return head | {"summary": [{"type": "summary_text", "text": self.part.text}]}
+        return head | {"summary": [], "content": [{"type": "reasoning_text", "text": self.part.text}]}
+
+
+@dataclass(slots=True)
+class MessageItem:
+    """An assistant's message: parts of text and refusal, in the order in which the model begins them."""
+
+    item_id: str
+    index: int
+    parts: list[tuple[type[TextDelta | RefusalDelta], TextPart]] = field(default_factory=list)
+    status: Status = "in_progress"
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.item())
+
+    def add(self, delta: TextDelta | RefusalDelta) -> Iterator[Event]:
+        if not self.parts or self.parts[-1][0] is not type(delta):
+            yield from self._close_part()
+            self.parts.append((type(delta), TextPart()))
+            yield events.ContentPartAdded(self.item_id, self.index, self._last, self._part(self._last))
+        part = self.parts[-1][1]
+        if delta.text:
+            part.pieces.append(delta.text)
+            yield self._delta(delta)
+        if isinstance(delta, TextDelta):
+            part.logprobs.extend(delta.logprobs)
+
+    def close(self, status: Status) -> Iterator[Event]:
+        yield from self._close_part()
+        self.status = status
+        yield events.OutputItemDone(self.index, self.item())
+
+    def item(self) -> JsonObject:
+        return {
+            "id": self.item_id,
+            "type": "message",
+            "status": self.status,
+            "role": "assistant",
+            "content": [self._part(n) for n in range(len(self.parts))],
+        }
+
+    @property
+    def _last(self) -> int:
+        return len(self.parts) - 1
+
+    def _delta(self, delta: TextDelta | RefusalDelta) -> Event:
+        if isinstance(delta, TextDelta):
+            return events.OutputTextDelta(self.item_id, self.index, self._last, delta.text, delta.logprobs)
+        return events.RefusalDelta(self.item_id, self.index, self._last, delta.text)
+
+    def _part(self, number: int) -> JsonObject:
+        kind, part = self.parts[number]
+        if kind is RefusalDelta:
+            return {"type": "refusal", "refusal": part.text}
+        return {"type": "output_text", "text": part.text, "annotations": [], "logprobs": list(part.logprobs)}
+
+    def _close_part(self) -> Iterator[Event]:
+        if not self.parts:
+            return
+        kind, part = self.parts[-1]
+        if kind is RefusalDelta:
+            yield events.RefusalDone(self.item_id, self.index, self._last, part.text)
+        else:
+            yield events.OutputTextDone(self.item_id, self.index, self._last, part.text, part.logprobs)
+        yield events.ContentPartDone(self.item_id, self.index, self._last, self._part(self._last))
+
+
+@dataclass(slots=True)
+class FunctionCallItem:
+    """A call that the client runs; ``item`` shows ``call_id`` as the model server gave it."""
+
+    item_id: str
+    index: int
+    call_id: str
+    name: str
+    given_id: str | None
+    arguments: TextPart = field(default_factory=TextPart)
+    status: Status = "in_progress"
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.item())
+
+    def add(self, arguments: str) -> Iterator[Event]:
+        self.arguments.pieces.append(arguments)
+        yield events.FunctionCallArgumentsDelta(self.item_id, self.index, arguments)
+
+    def close(self, status: Status) -> Iterator[Event]:
+        self.status = status
+        yield events.FunctionCallArgumentsDone(self.item_id, self.index, self.name, self.arguments.text)
+        yield events.OutputItemDone(self.index, self.item())
+
+    def item(self) -> JsonObject:
+        return {
+            "id": self.item_id,
+            "type": "function_call",
+            "status": self.status,
+            "call_id": self.call_id,
+            "name": self.name,
+            "arguments": self.arguments.text,
+        }
+
+
+@dataclass(slots=True)
+class CustomCallItem:
+    """A call of a custom tool, which the client runs. The model was offered a function with one argument, ``input``."""
+
+    item_id: str
+    index: int
+    call_id: str
+    name: str
+    given_id: str | None
+    arguments: TextPart = field(default_factory=TextPart)
+    status: Status = "in_progress"
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.item() | {"input": ""})
+
+    def add(self, arguments: str) -> Iterator[Event]:
+        """The text is shown when it is whole: the pieces are pieces of JSON."""
+        self.arguments.pieces.append(arguments)
+        yield from ()
+
+    def close(self, status: Status) -> Iterator[Event]:
+        self.status = status
+        text = self._input()
+        if text:
+            yield events.CustomToolCallInputDelta(self.item_id, self.index, text)
+        yield events.CustomToolCallInputDone(self.item_id, self.index, text)
+        yield events.OutputItemDone(self.index, self.item())
+
+    def item(self) -> JsonObject:
+        return {
+            "id": self.item_id,
+            "type": "custom_tool_call",
+            "status": self.status,
+            "call_id": self.call_id,
+            "name": self.name,
+            "input": self._input(),
+        }
+
+    def _input(self) -> str:
+        """The argument, where the model kept to the form; otherwise what it wrote, as it is."""
+        text = self.arguments.text
+        try:
+            found = from_json(text)
+        except ValueError:
+            return text
+        value = found.get("input") if isinstance(found, dict) else None
+        return value if isinstance(value, str) else text
+
+
+@dataclass(slots=True)
+class McpCallItem:
+    """A call that the server runs; it ends when its tool has answered."""
+
+    item_id: str
+    index: int
+    call_id: str
+    name: str
+    given_id: str | None
+    server_label: str = ""
+    approval_request_id: str | None = None
+    arguments: TextPart = field(default_factory=TextPart)
+    status: str = "in_progress"
+    output: str | None = None
+    error: JsonObject | None = None
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.item())
+        yield events.McpCallInProgress(self.item_id, self.index)
+
+    def add(self, arguments: str) -> Iterator[Event]:
+        self.arguments.pieces.append(arguments)
+        yield events.McpCallArgumentsDelta(self.item_id, self.index, arguments)
+
+    def close(self, status: Status) -> Iterator[Event]:
+        yield events.McpCallArgumentsDone(self.item_id, self.index, self.arguments.text)
+        if status == "incomplete":
+            self.status = status
+            yield events.McpCallFailed(self.item_id, self.index)
+            yield events.OutputItemDone(self.index, self.item())
+
+    def succeed(self, output: str) -> Iterator[Event]:
+        """The tool has answered."""
+        self.status, self.output = "completed", output
+        yield events.McpCallCompleted(self.item_id, self.index)
+        yield events.OutputItemDone(self.index, self.item())
+
+    def fail(self, error: JsonObject) -> Iterator[Event]:
+        """The tool, or its server, has failed; ``error`` as the API writes it."""
+        self.status, self.error = "failed", error
+        yield events.McpCallFailed(self.item_id, self.index)
+        yield events.OutputItemDone(self.index, self.item())
+
+    @property
+    def waits(self) -> bool:
+        """Whether its tool has yet to answer."""
+        return self.status == "in_progress"
+
+    def item(self) -> JsonObject:
+        return {
+            "id": self.item_id,
+            "type": "mcp_call",
+            "status": self.status,
+            "approval_request_id": self.approval_request_id,
+            "server_label": self.server_label,
+            "name": self.name,
+            "arguments": self.arguments.text,
+            "output": self.output,
+            "error": self.error,
+        }
+
+
+@dataclass(slots=True)
+class ApprovalRequestItem:
+    """A call that the server would run, if the client lets it."""
+
+    item_id: str
+    index: int
+    call_id: str
+    name: str
+    given_id: str | None
+    server_label: str = ""
+    arguments: TextPart = field(default_factory=TextPart)
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.item())
+
+    def add(self, arguments: str) -> Iterator[Event]:
+        self.arguments.pieces.append(arguments)
+        yield from ()
+
+    def close(self, _status: Status) -> Iterator[Event]:
+        yield events.OutputItemDone(self.index, self.item())
+
+    def item(self) -> JsonObject:
+        return {
+            "id": self.item_id,
+            "type": "mcp_approval_request",
+            "server_label": self.server_label,
+            "name": self.name,
+            "arguments": self.arguments.text,
+        }
+
+
+_CLIENTS_CALLS = (
+    "apply_patch_call",
+    "computer_call",
+    "custom_tool_call",
+    "function_call",
+    "local_shell_call",
+    "mcp_approval_request",
+)
+"""Calls that only the client can answer, whatever made them; of others it depends."""
+
+
+class PassedItem:
+    """An item that an upstream made and shows by its own events; ``item_id`` stands in all of them."""
+
+    __slots__ = ("content", "done", "index", "item_id")
+
+    def __init__(self, item_id: str, index: int, content: JsonObject) -> None:
+        self.item_id, self.index = item_id, index
+        self.content = content | {"id": item_id}
+        self.done = False
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether the model cannot go on before the client has answered it."""
+        environment = self.content.get("environment")
+        is_local = not isinstance(environment, dict) or environment.get("type") != "container_reference"
+        kind = self.content["type"]
+        return kind in _CLIENTS_CALLS or (kind == "shell_call" and is_local)
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.content)
+
+    def show(self, event: JsonObject) -> Iterator[Event]:
+        """An event of the upstream about this item."""
+        shown = event | {"output_index": self.index}
+        shown.pop("obfuscation", None)  # of the length that it had there
+        if "item" not in event:
+            shown["item_id"] = self.item_id
+        if event["type"] == "response.output_item.done":
+            self.content = cast("JsonObject", event["item"]) | {"id": self.item_id}
+            shown["item"] = self.content
+            self.done = True
+        yield events.Forwarded(str(event["type"]), shown)
+
+    def close(self, _status: Status) -> Iterator[Event]:
+        """It is closed by an event of its own."""
+        yield from ()
+
+    def item(self) -> JsonObject:
+        return self.content
+
+
+@dataclass(slots=True)
+class CompactionItem:
+    """A context made small; only this server can read it."""
+
+    item_id: str
+    index: int
+    encrypted_content: str
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.item())
+
+    def close(self, _status: Status) -> Iterator[Event]:
+        yield events.OutputItemDone(self.index, self.item())
+
+    def item(self) -> JsonObject:
+        return {"id": self.item_id, "type": "compaction", "encrypted_content": self.encrypted_content}
+
+
+@dataclass(slots=True)
+class ListToolsItem:
+    """What an MCP server offers."""
+
+    item_id: str
+    index: int
+    server_label: str
+    tools: list[JsonValue] = field(default_factory=list)
+    error: str | None = None
+
+    def open(self) -> Iterator[Event]:
+        yield events.OutputItemAdded(self.index, self.item())
+        yield events.McpListToolsInProgress(self.item_id, self.index)
+
+    def close(self, _status: Status) -> Iterator[Event]:
+        if self.error is None:
+            yield events.McpListToolsCompleted(self.item_id, self.index)
+        else:
+            yield events.McpListToolsFailed(self.item_id, self.index)
+        yield events.OutputItemDone(self.index, self.item())
+
+    def item(self) -> JsonObject:
+        return {
+            "id": self.item_id,
+            "type": "mcp_list_tools",
+            "server_label": self.server_label,
+            "tools": self.tools,
+            "error": self.error,
+        }
+
+
+CALLS = (FunctionCallItem, CustomCallItem, McpCallItem, ApprovalRequestItem)
+"""Every kind of ``GrowingCall``."""

@@ -1,0 +1,140 @@
+"""One effect for one idempotency key: what a request does, and what came of it, are one transaction.
+
+The stores mark the key of the request that is being served in the transaction that has its effect. So after a crash a
+key says what happened: nothing, that a turn began, or what came of the request. And a run that has lost its key to
+another one (it was slow, its lease ran out) has no effect at all: its transaction is undone.
+
+A request without a key costs a look at a context variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Protocol, TypeVar, cast
+
+from sqlalchemy import bindparam, null, update
+
+from llama_conversations.errors import IdempotencyKeyLost
+from llama_conversations.storage.records import KeyHold
+from llama_conversations.storage.scopes import owned_by, scope_parameters
+from llama_conversations.storage.tables import idempotency_keys as keys
+from llama_conversations.storage.unit_of_work import Run, SqlValue, Statement, Unit
+
+
+class Answer(Protocol):
+    """What goes out: the bytes of a JSON text."""
+
+    @property
+    def body(self) -> bytes:
+        """The text."""
+        ...
+
+
+T = TypeVar("T")
+A = TypeVar("A", bound=Answer | None)
+
+MAX_KEPT_CHARACTERS = 16 << 20
+"""Answers that are longer are not kept."""
+
+HELD = (keys.c.key == bindparam("key_"), *owned_by(keys), keys.c.lease_holder == bindparam("holder_"))
+"""The key of ``hold_parameters``, as long as that holder holds it."""
+
+_MARK_RESULT = Statement(
+    update(keys)
+    .where(*HELD)
+    .values(status=200, headers="{}", body=bindparam("body_"), streamed=0)
+    .returning(keys.c.key)
+)
+_MARK_RESPONSE = Statement(
+    update(keys).where(*HELD).values(response_id=bindparam("response_id_")).returning(keys.c.key)
+)
+
+_MARK_NO_RESPONSE = Statement(update(keys).where(*HELD).values(response_id=null()))
+
+_hold: ContextVar[KeyHold | None] = ContextVar("idempotency_key", default=None)
+_answer: ContextVar[Callable[[object], Answer | None] | None] = ContextVar("answer", default=None)
+
+
+def hold_parameters(hold: KeyHold) -> dict[str, SqlValue]:
+    """The values that ``HELD`` compares with."""
+    return {"key_": hold.key, "holder_": hold.holder, **scope_parameters(hold.scope)}
+
+
+def enter_hold(hold: KeyHold) -> None:
+    """Whatever this task does from now on, and the tasks that it starts, is the request of this key."""
+    _hold.set(hold)
+
+
+async def answered(work: Awaitable[T], answer: Callable[[T], A]) -> A:
+    """Do the one thing that a request does, and answer it; with a key, both are one transaction.
+
+    Args:
+        work: A call of a store.
+        answer: From what the call returns to the answer, or ``None`` if the call changed nothing; called in the
+            transaction, too.
+    """
+    if _hold.get() is None:
+        return answer(await work)
+    token = _answer.set(lambda result: answer(cast("T", result)))
+    try:
+        return answer(await work)
+    finally:
+        _answer.reset(token)
+
+
+def with_answer(unit: Unit[T]) -> Unit[T]:
+    """A unit that is the effect of the request that is being served, whose answer ``answered`` makes."""
+    hold, answer = _hold.get(), _answer.get()
+    return unit if hold is None or answer is None else _with_answer(unit, hold, answer)
+
+
+def with_result(unit: Unit[T], result: Callable[[], str]) -> Unit[T]:
+    """A unit that is the effect of the request that is being served; ``result`` is the JSON that comes of it."""
+    hold = _hold.get()
+    return unit if hold is None else _with_result(unit, hold, result)
+
+
+def with_response(unit: Unit[T], response_id: str) -> Unit[T]:
+    """A unit by which the request that is being served begins a turn whose response is stored."""
+    hold = _hold.get()
+    return unit if hold is None else _with_response(unit, hold, response_id)
+
+
+def without_response(unit: Unit[T]) -> Unit[T]:
+    """A unit that undoes what ``with_response`` began."""
+    hold = _hold.get()
+    return unit if hold is None else _without_response(unit, hold)
+
+
+def _with_answer(unit: Unit[T], hold: KeyHold, answer: Callable[[object], Answer | None]) -> Unit[T]:
+    result = yield from unit
+    made = answer(result)
+    if made is not None:
+        yield from _mark(hold, made.body.decode())
+    return result
+
+
+def _with_result(unit: Unit[T], hold: KeyHold, result: Callable[[], str]) -> Unit[T]:
+    returned = yield from unit
+    yield from _mark(hold, result())
+    return returned
+
+
+def _mark(hold: KeyHold, body: str) -> Unit[None]:
+    values: dict[str, SqlValue] = {"body_": body if len(body) <= MAX_KEPT_CHARACTERS else None}
+    if not (yield Run(_MARK_RESULT, {**hold_parameters(hold), **values})):
+        raise IdempotencyKeyLost(hold.key)
+
+
+def _with_response(unit: Unit[T], hold: KeyHold, response_id: str) -> Unit[T]:
+    result = yield from unit
+    if not (yield Run(_MARK_RESPONSE, {**hold_parameters(hold), "response_id_": response_id})):
+        raise IdempotencyKeyLost(hold.key)
+    return result
+
+
+def _without_response(unit: Unit[T], hold: KeyHold) -> Unit[T]:
+    result = yield from unit
+    yield Run(_MARK_NO_RESPONSE, hold_parameters(hold))
+    return result

@@ -1,0 +1,215 @@
+"""Background responses in SQL: a queue that any process serves, and the events of those that are streamed.
+
+A job holds its conversation from the moment it is queued: the conversation's lease names the response and has no end of
+its own. It is given back when the response ends, whoever ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import cast
+
+import orjson
+from sqlalchemy import bindparam, delete, func, insert, null, or_, select, update
+
+from llama_conversations.access import AccessScope
+from llama_conversations.errors import (
+    ConversationLocked,
+    ConversationNotFound,
+    NotInBackground,
+    QueueFull,
+    ResponseNotFound,
+)
+from llama_conversations.storage.database import Database
+from llama_conversations.storage.effects import with_response
+from llama_conversations.storage.expressions import in_json_array, now_ms
+from llama_conversations.storage.records import TERMINAL, EventRecord, Job, ResponseRecord
+from llama_conversations.storage.scopes import owned_by, scope_parameters
+from llama_conversations.storage.sql_events import insert_events
+from llama_conversations.storage.sql_responses import FREE_CONVERSATION, RESPONSE_FIELDS, read_response
+from llama_conversations.storage.tables import conversations, response_events, responses
+from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
+
+EVENTS_AT_ONCE = 500
+
+_JOB_FIELDS = (*RESPONSE_FIELDS, *(responses.c[name] for name in ("request", "streamed", "tenant", "owner")))
+_THIS = (responses.c.id == bindparam("id"), *owned_by(responses))
+_NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
+_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
+_THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned_by(conversations))
+
+_COUNT_QUEUED = Statement(select(func.count()).select_from(responses).where(responses.c.status == "queued"))
+_HOLD_CONVERSATION = Statement(
+    update(conversations)
+    .where(
+        *_THIS_CONVERSATION,
+        or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expires_at < now_ms()),
+    )
+    .values(lease_holder=bindparam("holder"), **_NO_LEASE)
+    .returning(conversations.c.next_position)
+)
+_SELECT_CONVERSATION = Statement(select(conversations.c.id).where(*_THIS_CONVERSATION))
+_INSERT = Statement(
+    insert(responses).values(
+        {column.name: bindparam(column.name) for column in _JOB_FIELDS} | {"background": bindparam("background")}
+    )
+)
+_TAKE = Statement(
+    update(responses)
+    .where(
+        responses.c.id
+        == select(responses.c.id)
+        .where(responses.c.status == "queued")
+        .order_by(responses.c.created_at, responses.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery(),
+        responses.c.status == "queued",
+    )
+    .values(status="in_progress", **_LEASE)
+    .returning(*_JOB_FIELDS)
+)
+_SET_HEAD = Statement(update(responses).where(responses.c.id == bindparam("id_")).values(head=bindparam("head_")))
+_GIVE_BACK = Statement(
+    update(responses)
+    .where(responses.c.id == bindparam("id_"), responses.c.status == "in_progress", responses.c.background == 1)
+    .values(status="queued", head=bindparam("head_"), output="[]", **_NO_LEASE)
+    .returning(responses.c.id)
+)
+_FORGET_EVENTS = Statement(
+    delete(response_events).where(
+        response_events.c.response_id == bindparam("id"), response_events.c.sequence_number >= bindparam("first")
+    )
+)
+_SELECT = Statement(select(*_JOB_FIELDS, responses.c.background).where(*_THIS))
+_CANCEL_WAITING = Statement(
+    update(responses).where(*_THIS).values(status="cancelled", head=bindparam("head_")).returning(*RESPONSE_FIELDS)
+)
+_ASK_TO_CANCEL = Statement(update(responses).where(*_THIS).values(cancel_requested=1))
+_SELECT_WANTED = Statement(
+    select(responses.c.id).where(in_json_array(responses.c.id, bindparam("ids")), responses.c.cancel_requested == 0)
+)
+_SELECT_EVENTS = Statement(
+    select(response_events.c.sequence_number, response_events.c.frame)
+    .where(response_events.c.response_id == bindparam("id"), response_events.c.sequence_number > bindparam("after"))
+    .order_by(response_events.c.sequence_number)
+    .limit(bindparam("limit"))
+)
+
+FIRST_EVENTS = 2
+"""Events that are kept when a job is queued: ``response.created`` and ``response.queued``."""
+
+
+class SqlJobStore:
+    """Implements ``stores.JobStore``.
+
+    Args:
+        lease_seconds: How long a job's lease lasts unless it is renewed.
+    """
+
+    def __init__(self, database: Database, lease_seconds: float) -> None:
+        self._database = database
+        self._lease: dict[str, SqlValue] = {"node": database.node, "lease_ms": int(lease_seconds * 1000)}
+
+    async def enqueue(self, job: Job, events: Sequence[EventRecord], limit: int) -> None:
+        """Store a queued response."""
+        await self._database.write(with_response(_enqueue(job, events, limit), job.response.id))
+
+    async def take(self, begun: Callable[[str], str]) -> Job | None:
+        """Take up the job that has waited longest."""
+        return await self._database.write(_take(self._lease, begun))
+
+    async def give_back(self, response_id: str, head: str) -> None:
+        """Queue a job again."""
+        await self._database.write(_give_back(response_id, head))
+
+    async def request_cancel(
+        self, scope: AccessScope, response_id: str, cancelled: Callable[[str], str]
+    ) -> ResponseRecord:
+        """Ask that a response be cancelled."""
+        return await self._database.write(_request_cancel(scope, response_id, cancelled))
+
+    async def cancel_requests(self, response_ids: Collection[str]) -> Collection[str]:
+        """Find those that are to be cancelled."""
+        return await self._database.read(_cancel_requests(response_ids))
+
+    async def add_events(self, response_id: str, events: Sequence[EventRecord]) -> None:
+        """Keep events."""
+        await self._database.write(insert_events(response_id, events))
+
+    async def events(self, scope: AccessScope, response_id: str, after: int) -> tuple[Job, Sequence[EventRecord]]:
+        """Read a response with its events."""
+        return await self._database.read(_events(scope, response_id, after))
+
+
+def _job(row: Row) -> Job:
+    fields = len(RESPONSE_FIELDS)
+    request, streamed, tenant, owner = cast("tuple[str, int, str, str]", row[fields : fields + 4])
+    return Job(AccessScope(tenant, owner), read_response(row[:fields]), request, bool(streamed))
+
+
+def _enqueue(job: Job, events: Sequence[EventRecord], limit: int) -> Unit[None]:
+    response, owner = job.response, scope_parameters(job.scope)
+    waiting = yield Run(_COUNT_QUEUED, {})
+    if cast("int", waiting[0][0]) >= limit:
+        raise QueueFull(limit)
+    position = None
+    if response.conversation_id is not None:
+        this = {"conversation_id": response.conversation_id, **owner}
+        held = yield Run(_HOLD_CONVERSATION, {**this, "holder": response.id})
+        if not held:
+            exists = yield Run(_SELECT_CONVERSATION, this)
+            raise (ConversationLocked if exists else ConversationNotFound)(response.conversation_id)
+        position = held[0][0]
+    fields = {column.name: cast("SqlValue", getattr(response, column.name)) for column in RESPONSE_FIELDS}
+    fields |= {"context_position": position, "request": job.request, "streamed": int(job.streamed), "background": 1}
+    yield Run(_INSERT, {**fields, **owner})
+    if events:
+        yield from insert_events(response.id, events)
+
+
+def _take(lease: dict[str, SqlValue], begun: Callable[[str], str]) -> Unit[Job | None]:
+    rows = yield Run(_TAKE, lease)
+    if not rows:
+        return None
+    job = _job(rows[0])
+    yield Run(_SET_HEAD, {"id_": job.response.id, "head_": begun(job.response.head)})
+    return job
+
+
+def _give_back(response_id: str, head: str) -> Unit[None]:
+    given = yield Run(_GIVE_BACK, {"id_": response_id, "head_": head})
+    if given:
+        yield Run(_FORGET_EVENTS, {"id": response_id, "first": FIRST_EVENTS})
+
+
+def _request_cancel(scope: AccessScope, response_id: str, cancelled: Callable[[str], str]) -> Unit[ResponseRecord]:
+    this: dict[str, SqlValue] = {"id": response_id, **scope_parameters(scope)}
+    rows = yield Run(_SELECT, this)
+    if not rows:
+        raise ResponseNotFound(response_id)
+    response = _job(rows[0]).response
+    if not rows[0][-1]:
+        raise NotInBackground(response_id, "it was not created with 'background': true")
+    if response.status == "queued":
+        ended = yield Run(_CANCEL_WAITING, {**this, "head_": cancelled(response.head)})
+        yield Run(FREE_CONVERSATION, {"conversation_id": response.conversation_id, "holder": response_id})
+        return read_response(ended[0])
+    if response.status == "in_progress":
+        yield Run(_ASK_TO_CANCEL, this)
+    elif response.status in TERMINAL - {"cancelled"}:
+        raise NotInBackground(response_id, f"it is {response.status} already")
+    return response
+
+
+def _cancel_requests(response_ids: Collection[str]) -> Unit[Collection[str]]:
+    rows = yield Run(_SELECT_WANTED, {"ids": orjson.dumps(list(response_ids)).decode()})
+    return set(response_ids) - {cast("str", row[0]) for row in rows}
+
+
+def _events(scope: AccessScope, response_id: str, after: int) -> Unit[tuple[Job, Sequence[EventRecord]]]:
+    rows = yield Run(_SELECT, {"id": response_id, **scope_parameters(scope)})
+    if not rows:
+        raise ResponseNotFound(response_id)
+    found = yield Run(_SELECT_EVENTS, {"id": response_id, "after": after, "limit": EVENTS_AT_ONCE})
+    return _job(rows[0]), [EventRecord(*cast("tuple[int, str]", row)) for row in found]

@@ -1,0 +1,48 @@
+"""A server whose model server is asked in the Responses API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from harness.server import UPSTREAM_KEY, StackServer, scripted_config
+from scripted_model import ScriptedModel
+
+
+@pytest.fixture(scope="session")
+def upstream_server(
+    database: Callable[[Path], Mapping[str, object]], model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StackServer]:
+    """The scripted models, asked in responses; the provider ``chatty`` asks the same ones in chat completions."""
+    directory = tmp_path_factory.mktemp("upstream")
+    config = {"base_url": model.base_url, "api_key": UPSTREAM_KEY, "max_retries": 0}
+    providers = [
+        {
+            "provider_id": "upstream",
+            "provider_type": "remote::openai",
+            "config": {**config, "wire_api": "responses"},
+        },
+        {"provider_id": "chatty", "provider_type": "remote::openai", "config": {**config, "models": ["reasoning"]}},
+    ]
+    sections = {
+        "storage": {"backends": {"default": database(directory)}},
+        "providers": {"inference": providers},
+    }
+    server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.close()
+    assert "Traceback" not in server.log, server.log
+    assert UPSTREAM_KEY not in server.log
+
+
+@pytest.fixture(scope="session")
+def http(upstream_server: StackServer) -> Iterator[httpx2.Client]:
+    """Plain HTTP to that server."""
+    with upstream_server.http() as http:
+        yield http
