@@ -18,6 +18,9 @@ from scripted_model.responses_strict import read_responses_request
 from scripted_model.strict import ChatRequest, Invalid, read_request
 
 CREATED = 1_700_000_000
+
+ALL_MODELS = tuple(dict.fromkeys((*MODELS, *RESPONSES_MODELS)))
+"""In the order in which they are listed."""
 MAX_BODY = 256 * 1024 * 1024
 
 
@@ -48,8 +51,7 @@ class ModelServer:
 
     async def models(self, request: web.Request) -> web.Response:
         self._journal.entries.append(Entry(request.path, dict(request.headers), "", status=200, outcome="complete"))
-        names = dict.fromkeys((*MODELS, *RESPONSES_MODELS))
-        data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "scripted"} for name in names]
+        data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "scripted"} for name in ALL_MODELS]
         return web.json_response({"object": "list", "data": data})
 
     async def tokenize(self, request: web.Request) -> web.Response:
