@@ -235,6 +235,8 @@ class ResponsesServiceImpl(Responses):
         check_wire(request, model.inference.wire_api)
         belongs_to = request.conversation_id or request.previous_response_id
         partition = partition_of(belongs_to) if belongs_to else new_partition()
+        own = await self._context.input(scope, request, partition)
+        await self._tool_servers.admit(request.tools or ())
         return Turn(
             response_id=new_id(RESPONSE_PREFIX, partition),
             partition=partition,
@@ -242,7 +244,7 @@ class ResponsesServiceImpl(Responses):
             scope=scope,
             request=request,
             model=model,
-            input=await self._context.input(scope, request, partition),
+            input=own,
             remembered=remembered,
         )
 
