@@ -18,6 +18,7 @@ from llama_conversations.services.responses.chat_parts import call_ids
 from llama_conversations.services.responses.chat_wire import ChatWire
 from llama_conversations.services.responses.context import ABOVE_ALL, ContextReader, read_items, read_prompt
 from llama_conversations.services.responses.context_window import (
+    check_fits,
     compaction_threshold,
     count_tokens,
     split_for_compaction,
@@ -164,7 +165,7 @@ class RunningTurn:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
         self._given = [*history, *turn.input]
         context = read_items(self._given)
-        await write_request(self._wire, context, toolbox)
+        await check_fits(turn, await write_request(self._wire, context, toolbox))
         return context
 
     async def _work(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
