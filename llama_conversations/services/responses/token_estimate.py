@@ -80,7 +80,8 @@ def _texts(content: JsonValue) -> Iterator[str]:
     if isinstance(content, str):
         yield content
     elif isinstance(content, list):
-        yield from (part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        yield from (text for text in parts if isinstance(text, str))
 
 
 def item_tokens(item: Item) -> int:
