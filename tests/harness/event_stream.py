@@ -230,7 +230,8 @@ class StreamedOutput:
         statuses = [item["status"] for item in written]
         allowed = {"completed"} if response["status"] == "completed" else {"completed", "incomplete"}
         assert set(statuses) <= allowed, f"items of a {response['status']} response are {statuses}"
-        assert statuses.count("incomplete") <= 1, "the model was cut off in several items at once"
+        spoken = [item["status"] for item in written if item["type"] == "message"]
+        assert spoken.count("incomplete") <= 1, "the model was cut off in several messages at once"
 
     def _error(self, event: JsonObject) -> None:
         assert event.keys() == {"type", "sequence_number", "code", "message", "param"}

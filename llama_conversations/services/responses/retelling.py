@@ -70,7 +70,7 @@ def _grown(index: int, item: JsonObject) -> tuple[list[Event], JsonObject | None
             events += message.add(_delta(part))
         return [*events, *message.close(status)], message.item()
     if item["type"] == "function_call":
-        call = FunctionCallItem(item_id, index, str(item.get("call_id")), str(item["name"]), None)
+        call = FunctionCallItem(item_id, index, str(item.get("call_id")), str(item["name"]))
         opened = [*call.open()]
         added = [*call.add(arguments)] if (arguments := str(item["arguments"])) else []
         return [*opened, *added, *call.close(status)], call.item()
