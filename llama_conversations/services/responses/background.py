@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
-from llama_conversations.services.responses.engine import RunningJob, Surroundings, new_response
+from llama_conversations.services.responses.background_turn import RunningJob
 from llama_conversations.services.responses.failures import failure_of
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.runner import TurnRunner, event_writer
@@ -15,9 +15,11 @@ from llama_conversations.services.responses.snapshot import (
     QUEUED,
     failed_head,
     head_with_status,
+    new_response,
     response_body,
     response_head,
 )
+from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import EventRecord, Job, TurnCommit

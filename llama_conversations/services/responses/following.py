@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import InvalidParameter
-from llama_conversations.services.responses.engine import terminal_event
+from llama_conversations.services.responses.snapshot import terminal_event
 from llama_conversations.storage.records import TERMINAL, ResponseRecord
 from llama_conversations.storage.stores import JobStore
 from llama_conversations.wire.events import ErrorEvent, EventWriter, ResponseEvent

@@ -9,7 +9,8 @@ from contextlib import aclosing
 
 from llama_conversations.errors import Overloaded, ShuttingDown, StackError, StreamStalled
 from llama_conversations.log import get_logger
-from llama_conversations.services.responses.engine import RunningJob, RunningTurn
+from llama_conversations.services.responses.background_turn import RunningJob
+from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.obfuscation import padding_for
 from llama_conversations.wire.events import EventWriter

@@ -19,13 +19,14 @@ from llama_conversations.services.responses.background import BackgroundJobs
 from llama_conversations.services.responses.checks import check_request, check_wire
 from llama_conversations.services.responses.connection import Connection
 from llama_conversations.services.responses.context import ContextReader, stored_items
-from llama_conversations.services.responses.engine import RunningTurn, Surroundings
+from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.following import follow
 from llama_conversations.services.responses.leases import LeaseKeeper
 from llama_conversations.services.responses.measures import Measures
 from llama_conversations.services.responses.runner import TurnRunner
 from llama_conversations.services.responses.secrets import SharedSealer
 from llama_conversations.services.responses.snapshot import head_with_status
+from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
 from llama_conversations.storage.records import TERMINAL, ItemRecord, Job, now_us

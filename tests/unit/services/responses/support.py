@@ -22,9 +22,10 @@ from llama_conversations.ids import new_id, new_partition
 from llama_conversations.services.items import prepare_item
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.responses.context import input_items
-from llama_conversations.services.responses.engine import RunningTurn, Surroundings
+from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.secrets import SharedSealer
 from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings, TurnStores
+from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolGroup, ToolServers

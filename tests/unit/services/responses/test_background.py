@@ -376,8 +376,7 @@ async def busy(desk: Desk) -> AsyncIterator[Callable[[], Awaitable[None]]]:
 
 async def _queued_elsewhere(tmp_path: Path) -> tuple[object, str, bool]:
     """A job as another process would queue it."""
-    from llama_conversations.services.responses.engine import new_response
-    from llama_conversations.services.responses.snapshot import QUEUED
+    from llama_conversations.services.responses.snapshot import QUEUED, new_response
     from unit.services.responses.support import ScriptedModel, turn_of
 
     turn = turn_of(ScriptedModel(), background=True)

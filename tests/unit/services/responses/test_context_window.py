@@ -20,6 +20,7 @@ from llama_conversations.errors import (
 from llama_conversations.ids import new_id
 from llama_conversations.services.responses import model_wire
 from llama_conversations.services.responses.chat_parts import SUMMARY
+from llama_conversations.services.responses.chat_wire import ChatWire
 from llama_conversations.services.responses.context_window import ANSWER_TOKENS, split_for_compaction
 from llama_conversations.services.responses.secrets import COMPACTION, REASONING, SharedSealer
 from llama_conversations.wire.items import INPUT_ITEM
@@ -370,7 +371,7 @@ async def test_files_are_read_off_the_loop_and_other_contexts_on_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[bool] = []
-    wire = type(desk.turn()._wire)
+    wire = ChatWire
     write = wire.request
 
     def noted(*arguments: object, **options: object) -> bytes:
