@@ -171,7 +171,7 @@ class Toolbox:
         offered = self._functions.get(place.name)
         if isinstance(offered, CustomTool):
             item_id = place.new_id("custom_tool_call")
-            return CustomCallItem(item_id, place.index, place.call_id, place.name, place.given_id)
+            return CustomCallItem(item_id, place.index, place.call_id, place.name)
         mcp = self._mcp.get(place.name)
         if offered is not None or mcp is None:
             return client_function(place)
@@ -183,7 +183,6 @@ class Toolbox:
             place.index,
             place.call_id,
             mcp.definition.name,
-            place.given_id,
             server_label=mcp.tool.server_label,
         )
 
@@ -218,7 +217,6 @@ class Toolbox:
                 McpCallItem,
                 call_id=request.id,
                 name=request.name,
-                given_id=request.id,
                 server_label=request.server_label,
                 approval_request_id=request.id,
             )

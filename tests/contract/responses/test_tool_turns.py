@@ -10,7 +10,7 @@ import pytest
 from harness.answers import ok, refused
 from harness.conversations import add, create, ids_of, items_of, user
 from harness.turns import TIME, WEATHER, messages_for, post, sent, stream, text_of, turn
-from scripted_model import ScriptedModel
+from scripted_model import Answer, ScriptedModel
 from scripted_model.answers import delta, finish, text, tool_call
 from scripted_model.modes import PARIS, ROME
 
@@ -273,3 +273,22 @@ def test_a_call_that_was_cut_off_is_kept_but_needs_no_output(
     response = stream(http, "scripted", f"tag={tag}", conversation=conversation_id, tools=TOOLS).response
     assert items_of(http, conversation_id)[1:] == response["output"]
     assert text_of(turn(http, "echo", "And?", conversation=conversation_id)) == "seen=3 last=And?"
+
+
+def test_calls_whose_pieces_come_in_turns_with_text_between_and_blanks_behind_come_out_whole(
+    http: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    paris = tool_call(0, "call_paris", "get_weather", PARIS[:5], PARIS[5:], "")
+    rome = tool_call(1, "call_rome", "get_weather", ROME[:5], "", ROME[5:], "\n")
+    steps = [step for pair in zip(paris, rome[:4], strict=True) for step in pair] + [rome[4]]
+    steps.insert(3, delta(content="Both."))
+    model.script(Answer((*steps, finish("tool_calls"))), Answer(text("Sunny.")), tag=tag)
+    told = stream(http, "scripted", f"tag={tag}", tools=TOOLS)
+    shown = [(item["type"], item.get("arguments"), item["status"]) for item in told.response["output"]]
+    assert shown == [
+        ("function_call", PARIS, "completed"),
+        ("function_call", ROME, "completed"),
+        ("message", None, "completed"),
+    ]
+    outputs = [output("call_rome"), output("call_paris")]
+    assert text_of(turn(http, "scripted", [user(f"tag={tag}"), *told.response["output"], *outputs])) == "Sunny."

@@ -294,7 +294,7 @@ def test_a_client_that_hangs_up_leaves_no_call_behind(
     body = {"model": "scripted", "input": said, "tools": [mcp(mcp_server.url(tag=tag))], "store": False, "stream": True}
     with http.stream("POST", "/responses", json=body):
         mcp_server.requests(tag, "tools/call", count=1)
-    assert mcp_server._call("GET", f"/control/gates/{tag}/left") == {"left": "cancelled"}
+    assert mcp_server.call("GET", f"/control/gates/{tag}/left") == {"left": "cancelled"}
 
 
 def test_the_official_client_accepts_all_of_it(
