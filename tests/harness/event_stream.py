@@ -387,7 +387,7 @@ class StreamedOutput:
 
 def _check_tool_server_item(stages: Sequence[str], shown: JsonObject) -> None:
     """A call or a list of tools: it was begun, then it succeeded or failed, and says so itself."""
-    failed = shown["error"] is not None or shown.get("status") == "incomplete"
+    failed = shown.get("error") is not None or shown.get("status") == "incomplete"
     assert stages == ["in_progress", "failed" if failed else "completed"], stages
     if shown["type"] == "mcp_call":
         assert (shown["output"] is not None) == (shown["status"] == "completed")

@@ -442,13 +442,9 @@ class ListToolsItem:
         yield events.OutputItemDone(self.index, self.item())
 
     def item(self) -> JsonObject:
-        return {
-            "id": self.item_id,
-            "type": "mcp_list_tools",
-            "server_label": self.server_label,
-            "tools": self.tools,
-            "error": self.error,
-        }
+        """As the hosted API shows it: what there is not stands nowhere. Clients refuse nulls here (@ai-sdk/openai)."""
+        item: JsonObject = {"id": self.item_id, "type": "mcp_list_tools", "server_label": self.server_label}
+        return item | {"tools": self.tools} | ({} if self.error is None else {"error": self.error})
 
 
 CALLS = (FunctionCallItem, CustomCallItem, McpCallItem, ApprovalRequestItem)

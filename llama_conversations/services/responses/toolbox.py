@@ -192,7 +192,7 @@ class Toolbox:
         A server that cannot list its tools has none in this turn; its item says why.
         Errors: ``ToolServerForbidden``.
         """
-        listed = {item.server_label: item for item in context if isinstance(item, McpListTools) and not item.error}
+        listed = {item.server_label: item for item in context if isinstance(item, McpListTools) and item.tools}
         for tool in self._servers:
             known = listed.get(tool.server_label)
             if known is not None:
@@ -298,12 +298,12 @@ def _definition(listed: Mapping[str, object]) -> ToolDefinition:
 
 
 def _listed(definition: ToolDefinition) -> JsonObject:
-    return {
-        "name": definition.name,
-        "description": definition.description,
-        "input_schema": dict(definition.input_schema),
-        "annotations": None if definition.annotations is None else dict(definition.annotations),
-    }
+    listed: JsonObject = {"name": definition.name, "input_schema": dict(definition.input_schema)}
+    if definition.description is not None:
+        listed["description"] = definition.description
+    if definition.annotations is not None:
+        listed["annotations"] = dict(definition.annotations)
+    return listed
 
 
 def _offered(tool: FunctionTool | CustomTool) -> JsonObject:

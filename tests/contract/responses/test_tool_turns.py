@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
@@ -256,13 +257,15 @@ def test_an_output_is_kept_with_an_id_and_a_status(http: httpx2.Client) -> None:
     assert len(set(ids_of(items_of(http, conversation_id)))) == 4
 
 
-def test_arguments_that_are_no_json_go_back_as_the_model_wrote_them(
+def test_arguments_that_are_no_json_are_kept_as_the_model_wrote_them_and_go_back_in_an_object(
     http: httpx2.Client, model: ScriptedModel, tag: str
 ) -> None:
     kept = Conversation(http)
-    kept.take("tool-bad-arguments", f"Weather? tag={tag}")
+    response = kept.take("tool-bad-arguments", f"Weather? tag={tag}")
+    assert response["output"][0]["arguments"] == '{"city":'
     kept.take("tool-bad-arguments", [output("call_bad", "bad arguments")])
-    assert sent(model, tag, 2)[1].body["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city":'
+    told = sent(model, tag, 2)[1].body["messages"][1]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(told) == {"malformed": '{"city":'}
 
 
 def test_a_call_that_was_cut_off_is_kept_but_needs_no_output(
