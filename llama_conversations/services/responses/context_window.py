@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import orjson
 
@@ -18,6 +19,7 @@ from llama_conversations.services.responses.token_estimate import item_tokens, l
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.truncation import drop_oldest
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.items import Item
 from llama_conversations.wire.responses import Usage
 
@@ -113,17 +115,25 @@ class Summary:
     usage: Usage | None
 
 
-async def summarize(model: RoutedModel, items: Sequence[Item], unseal: Unseal, instructions: str | None) -> Summary:
+async def summarize(
+    model: RoutedModel,
+    items: Sequence[Item],
+    unseal: Unseal,
+    instructions: str | None = None,
+    options: Mapping[str, JsonValue] = MappingProxyType({}),
+) -> Summary:
     """Let the model sum up a conversation.
 
     Args:
         instructions: What else the summary should heed.
+        options: Parameters of a chat completion request that are sent besides.
 
     Errors: ``UpstreamError``; ``InvalidParameter``, ``UnsupportedParameter`` for items that cannot be sent.
     """
     preamble = [Speech("system", _COMPACT if instructions is None else f"{_COMPACT}\n\n{instructions}")]
     messages = chat_messages([*preamble, *utterances(items, unseal), Speech("user", _COMPACT_NOW)], (), unseal)
-    request = b'{"model":%b,"messages":[%b]}' % (orjson.dumps(model.provider_model_id), b",".join(messages))
+    fields = orjson.dumps({"model": model.provider_model_id, **options})
+    request = b'{"messages":[%b],%b' % (b",".join(messages), fields[1:])
     thoughts = ThinkTags()
     text: list[str] = []
     usage: Usage | None = None

@@ -85,7 +85,10 @@ class ModelRounds:
             yield event
 
     async def _rounds(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
-        """The model speaks, the server's tools answer, the model speaks again, until it calls none of them."""
+        """The model speaks, the server's tools answer, the model speaks again, until it calls none of them.
+
+        Or until it calls them though it may not: some servers pass over ``tool_choice``.
+        """
         if not self._turn.generate:
             return
         if toolbox.has_servers:
@@ -93,24 +96,21 @@ class ModelRounds:
                 toolbox.list_tools(context, output), toolbox.run_approved(context, output)
             ):
                 yield event
-        request = await self._request(context, toolbox, output)
         left = min(self._turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
+        may_call = True
         while True:
+            request = await self._request(context, toolbox, output, may_call=may_call)
             async for event in one_after_the_other(self._round(request, output)):
                 yield event
             calls = output.waiting_calls
-            if not calls:
-                return
             async for event in one_after_the_other(toolbox.run(calls, left)):
                 yield event
-            left = max(0, left - len(calls))
-            if output.waits_for_client:
+            if not (calls and may_call) or output.waits_for_client:
                 return
-            request = await self._request(context, toolbox, output, may_call=left > 0)
+            left = max(0, left - len(calls))
+            may_call = left > 0
 
-    async def _request(
-        self, context: Sequence[Item], toolbox: Toolbox, output: Output, *, may_call: bool = True
-    ) -> bytes:
+    async def _request(self, context: Sequence[Item], toolbox: Toolbox, output: Output, *, may_call: bool) -> bytes:
         """What the model is asked now."""
         items = [*context, *_read(output)]
         if self._turn.request.truncation == "auto":
@@ -124,9 +124,7 @@ class ModelRounds:
             return
         if (await count_tokens(self._turn.model, await write_request(self._wire, context, toolbox))).tokens < threshold:
             return
-        summary = await summarize(
-            self._turn.model, after_compaction(old), self._around.sealer.unsealer(COMPACTION), None
-        )
+        summary = await summarize(self._turn.model, after_compaction(old), self._around.sealer.unsealer(COMPACTION))
         if summary.usage is not None:
             output.add_usage(summary.usage)
         sealed = self._around.sealer.seal(summary.text, COMPACTION)
