@@ -11,7 +11,7 @@ import orjson
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.models import RoutedModel
 from llama_conversations.services.responses.chat_deltas import TextDelta, read_completion
-from llama_conversations.services.responses.chat_messages import Unseal, chat_messages, is_users
+from llama_conversations.services.responses.chat_messages import Unseal, after_compaction, chat_messages, is_users
 from llama_conversations.services.responses.chat_parts import Speech, utterances
 from llama_conversations.services.responses.model_wire import ModelWire, write_request
 from llama_conversations.services.responses.think_tags import ThinkTags
@@ -54,11 +54,13 @@ async def count_tokens(model: RoutedModel, request: bytes) -> TokenCount:
 async def truncated(turn: Turn, wire: ModelWire, items: Sequence[Item], toolbox: Toolbox) -> Sequence[Item]:
     """The items without as many of the oldest exchanges as it takes to fit into the model's context.
 
-    Where the provider does not tell how long that is, all items stay.
+    Where the provider does not tell how long that is, all items stay. What a compaction stands for is not told to the
+    model anyway: to leave it out would save nothing.
     """
     length = turn.model.context_length
     if length is None:
         return items
+    items = after_compaction(items)
     room = length - (turn.request.max_output_tokens or ANSWER_TOKENS)
     for _ in range(_TRUNCATIONS):
         excess = (await count_tokens(turn.model, await write_request(wire, items, toolbox))).tokens - room

@@ -85,6 +85,14 @@ class TestTruncation:
         assert response["truncation"] == "auto"
         assert contents(desk.model.bodies[0]) == ["three", "four", "now"]
 
+    async def test_what_a_summary_stands_for_is_not_dropped_for_it(self, desk: Desk) -> None:
+        desk.models.context_length = 1000
+        desk.model.counts = [1000 - ANSWER_TOKENS + 1, 900 - ANSWER_TOKENS]
+        summary = {"type": "compaction", "encrypted_content": desk.service._sealer.seal("They met.", COMPACTION)}
+        after = [say("assistant", "six"), say("user", "seven"), say("assistant", "eight"), say("user", "nine")]
+        await routed(desk, input=[*LONG[:4], say("user", "five"), summary, *after], truncation="auto")
+        assert contents(desk.model.bodies[0]) == [SUMMARY + "They met.", "seven", "eight", "nine"]
+
     async def test_the_room_is_what_the_answer_may_not_take(self, desk: Desk) -> None:
         desk.models.context_length, desk.model.counts = 1000, [900]
         for limit, kept in ((100, 5), (101, 3)):
