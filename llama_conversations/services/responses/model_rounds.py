@@ -43,6 +43,7 @@ class ModelRounds:
     def __init__(self, turn: Turn, around: Surroundings) -> None:
         self._turn, self._around = turn, around
         self._wire = model_wire(turn, around)
+        self._written: bytes | None = None
         self.given: Sequence[ItemRecord] = ()
 
     async def read_context(self, toolbox: Toolbox, position: int | None) -> Sequence[Item]:
@@ -64,7 +65,9 @@ class ModelRounds:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
         self.given = [*history, *turn.input]
         context = read_items(self.given)
-        await check_fits(turn, await write_request(self._wire, context, toolbox))
+        request = await write_request(self._wire, context, toolbox)
+        await check_fits(turn, request)
+        self._written = request  # most turns send just that: a long context is written once
         return context
 
     def new_output(self, context: Sequence[Item], toolbox: Toolbox) -> Output:
@@ -112,8 +115,12 @@ class ModelRounds:
 
     async def _request(self, context: Sequence[Item], toolbox: Toolbox, output: Output, *, may_call: bool) -> bytes:
         """What the model is asked now."""
+        written, self._written = self._written, None
+        truncates = self._turn.request.truncation == "auto"
+        if written is not None and not (truncates or toolbox.has_servers or output.items):
+            return written
         items = [*context, *_read(output)]
-        if self._turn.request.truncation == "auto":
+        if truncates:
             items = [*await truncated(self._turn, self._wire, items, toolbox)]
         return await write_request(self._wire, items, toolbox, may_call=may_call)
 
