@@ -33,7 +33,7 @@
     obfuscation.py                padding of streams
     tasks.py                      what asyncio lacks
 
-Where an event comes from: ``created``, ``in_progress``, ``error`` and the terminal one from ``engine.py`` (of
-background responses the first two, ``created`` and ``queued``, from ``background.py``); all others from ``output_items.py``, made by ``output.py`` or, for tool servers, by ``toolbox.py``;
-or, as they came, from an upstream that speaks the Responses API.
+Where an event comes from: ``created``, ``in_progress``, ``error`` and the terminal one from ``engine.py`` (``created``
+and ``queued`` of background responses from ``background.py``); all others from ``output_items.py``, made by
+``output.py`` or, for tool servers, by ``toolbox.py``; or, as they came, from an upstream that speaks the Responses API.
 """

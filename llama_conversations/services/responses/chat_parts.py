@@ -99,13 +99,15 @@ def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> It
     Errors: ``UnsupportedParameter`` and ``InvalidParameter`` for content that cannot be carried.
     """
     refused = _refused_requests(items)
+    # In the middle of a loop of tools nothing but the summary may be left, and some templates demand a user's message.
+    asked = any(isinstance(item, Message) and item.role == "user" for item in items)
     for item in items:
         if isinstance(item, Message):
             yield Speech(_ROLES[item.role], _content(item))
         elif isinstance(item, Compaction):
             summary = unseal(item.encrypted_content)
             if summary is not None:
-                yield Speech("system", SUMMARY + summary)
+                yield Speech("system" if asked else "user", SUMMARY + summary)
         elif isinstance(item, McpApprovalRequest):
             if item.id in refused:
                 yield Call(item.id, function_name(item.name), told_arguments(item.arguments))

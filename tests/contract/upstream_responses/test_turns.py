@@ -308,7 +308,7 @@ def test_parameters_that_both_know_go_as_they_came(http: httpx2.Client, model: S
         "max_tool_calls": 3,
         "top_p": 0.5,
         "truncation": "auto",
-        "reasoning": {"effort": "low", "summary": "auto"},
+        "reasoning": {"effort": "low", "summary": "auto", "context": "all_turns", "mode": "pro"},
         "text": {"verbosity": "low", "format": {"type": "json_object"}},
         "prompt_cache_key": "k",
         "safety_identifier": "s",
