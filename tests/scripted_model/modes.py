@@ -33,6 +33,13 @@ def _echo(request: ChatRequest) -> Answer:
     return Answer(_words(f"seen={len(request.messages)} last={request.last_user_text}"))
 
 
+def _system_first(request: ChatRequest) -> Answer:
+    """A model whose chat template knows one system message, at the beginning (Qwen 3.5 to 3.8, on any server)."""
+    if any(message.role in ("system", "developer") for message in request.messages[1:]):
+        return _refusal(400, "Jinja Exception: System message must be at the beginning.")
+    return _echo(request)
+
+
 def _said_by_tools(request: ChatRequest) -> Answer:
     return Answer(_words(f"The tools said: {' | '.join(request.outputs)}"))
 
@@ -120,6 +127,7 @@ _BEGINNING = (delta(content="Once "), delta(content="upon "))
 
 MODES: dict[str, Callable[[ChatRequest], Answer]] = {
     "echo": _echo,
+    "system-first": _system_first,
     # tools
     "tool": _calling(_one_call),
     "parallel-tools": _calling(_two_calls),

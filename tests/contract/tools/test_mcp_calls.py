@@ -71,6 +71,16 @@ def test_its_events_come_in_the_order_of_the_api(
     assert [event["output_index"] for event in told.of_type("output_item.added")] == [0, 1, 2]
 
 
+def test_all_rounds_of_a_turn_share_one_session(
+    http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
+) -> None:
+    said = script(model, tag, [ADD, ADD], [ADD], "5")
+    response = turn(http, "scripted", said, tools=[mcp(mcp_server.url(tag=tag, era="legacy"))])
+    assert types_of(response) == ["mcp_list_tools", *["mcp_call"] * 3, "message"]
+    assert len(mcp_server.requests(tag, "tools/call")) == 3
+    assert len(mcp_server.requests(tag, "initialize")) == 1
+
+
 def test_usage_is_that_of_all_rounds(
     http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
 ) -> None:
