@@ -1,9 +1,10 @@
 """What every stream of response events must be, whatever the model said: one validator for all tests that see a stream.
 
 It knows messages, reasoning, and calls of functions, of custom tools and of MCP tools, requests for approval, lists of
-tools, compactions and hosted searches. Every item is empty when it is added (a compaction is whole, a search has
+tools, compactions and searches of the web. Every item is empty when it is added (a compaction is whole, a search has
 nothing that grows), grows by deltas that add up, and is done once. The model writes one item at a time; an MCP call
-stays open, with its arguments done, until its tool has answered, and so do others beside it.
+stays open, with its arguments done, until its tool has answered, and so do others beside it, and searches that are
+under way.
 
 Source: OpenAI API reference, Responses, streaming events; orders as observed live.
 """
@@ -129,7 +130,7 @@ class _Item:
     @property
     def is_being_written(self) -> bool:
         waits_for_tool = self.kind == "mcp_call" and self.arguments is not None and self.arguments.text_done
-        return self.done is None and not waits_for_tool
+        return self.done is None and not waits_for_tool and "searching" not in self.stages
 
 
 _TEXT_OF = {
@@ -138,8 +139,8 @@ _TEXT_OF = {
     "reasoning_text": "text",
     "summary_text": "text",
 }
-_STAGES = ("in_progress", "searching", "completed", "failed")
-"""Of a hosted search, in this order."""
+_STAGES = ("in_progress", "searching", "completed")
+"""Of a search, in this order; one that fails has no event that says so."""
 
 _MEMBERS = {"message": {"output_text", "refusal"}, "reasoning": {"reasoning_text"}}
 _EMPTY = {
@@ -267,7 +268,9 @@ class StreamedOutput:
         else:
             assert "status" not in shown
         if kind == "web_search_call":
-            assert item.stages[-1] == shown["status"], item.stages
+            reached = (_STAGES,) if shown["status"] == "completed" else (_STAGES[:1], _STAGES[:2])
+            assert tuple(item.stages) in reached, item.stages
+            assert shown["action"]["type"] in ("search", "open_page", "find_in_page")
         if kind in ("mcp_call", "mcp_list_tools"):
             _check_tool_server_item(item.stages, shown)
         item.done = shown
@@ -308,6 +311,8 @@ class StreamedOutput:
         assert not part.text_done, "a text is done twice"
         assert event[_TEXT_OF[part.kind]] == part.text, "deltas do not add up"
         assert event.get("logprobs", []) == part.logprobs
+        for cited in part.annotations:
+            assert 0 <= cited["start_index"] < cited["end_index"] <= len(part.text), "it cites what is not in the text"
         part.text_done = True
 
     def _arguments_delta(self, event: JsonObject) -> None:
@@ -331,6 +336,7 @@ class StreamedOutput:
     def _annotation_added(self, event: JsonObject) -> None:
         part = self._part(event)
         assert part.kind == "output_text"
+        assert not part.text_done, "an annotation behind the whole text"
         assert event["annotation_index"] == len(part.annotations), "annotations are added out of order"
         part.annotations.append(event["annotation"])
 

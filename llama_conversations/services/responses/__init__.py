@@ -12,5 +12,7 @@
         engine.py     one turn: events, from created to the terminal one, and the commit between them
           chat_deltas.py    chunks of the model server -> deltas
           output.py         deltas -> output items and their events
+          toolbox.py        what the model may call, and this server's own tools: MCP servers, search_tool.py
+          citations.py      the pages that a text names
       snapshot.py     the response object at any moment
 """

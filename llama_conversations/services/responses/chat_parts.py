@@ -1,8 +1,8 @@
 """What an item says in a chat: somebody speaks, the assistant calls a tool, a tool answers, or nothing.
 
-Tools that only the Responses API knows (custom tools, shells, patches, MCP, computers) are told as functions: chat
-completions know no others. What a hosted tool kept to itself (a web search, a generated image, encrypted reasoning) is
-left out; docs/compatibility.md has the list.
+Tools that only the Responses API knows (custom tools, shells, patches, MCP, computers, searches) are told as functions:
+chat completions know no others. What a hosted tool kept to itself (a generated image, encrypted reasoning) is left out;
+docs/compatibility.md has the list.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ from llama_conversations.wire.items import (
     Message,
     ShellCall,
     ShellCallOutput,
+    WebSearch,
+    WebSearchCall,
 )
 
 
@@ -90,6 +92,9 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 SUMMARY = "Summary of the conversation so far:\n\n"
 REFUSED = "The user did not allow this call."
+
+_NOT_KEPT = "The results of this search were not kept."
+_NOTHING_FOUND = "Nothing was found."
 
 
 def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> Iterator[Utterance]:
@@ -280,6 +285,30 @@ def _file_search(item: FileSearchCall) -> Iterator[Utterance]:
         yield Answer(item.id, _json(item.results))
 
 
+def web_search(item: WebSearchCall) -> Iterator[Call | Answer]:
+    """A search that has ended, as a call and its answer; nothing for a page that was opened or looked through."""
+    action = item.action
+    query = (action.query or "; ".join(action.queries or ())) if isinstance(action, WebSearch) else ""
+    if query and item.status in ("completed", "failed"):
+        yield Call(item.id, "web_search", _json({"query": query}))
+        yield Answer(item.id, _found(item))
+
+
+def _found(item: WebSearchCall) -> str:
+    """What a search brought, as far as the item tells.
+
+    ``results`` and ``error`` are no fields of the API's reference: within the turn that searches, items have them.
+    """
+    extra, action = item.model_extra or {}, item.action
+    if item.status == "failed":
+        return f"Error: {extra.get('error') or 'The search failed.'}"
+    results = extra.get("results")
+    if isinstance(results, list):
+        return _json(results) if results else _NOTHING_FOUND
+    sources = action.sources if isinstance(action, WebSearch) else None
+    return _NOT_KEPT if sources is None else _json([source.url for source in sources])
+
+
 def _code_interpreter(item: CodeInterpreterCall) -> Iterator[Utterance]:
     if item.outputs:
         yield Call(item.id, "code_interpreter", _json({"code": item.code}))
@@ -303,6 +332,7 @@ _TOLD: Mapping[type, Callable[[object], Iterator[Utterance]]] = cast(
         ComputerCall: _computer_call,
         ComputerCallOutput: _computer_output,
         FileSearchCall: _file_search,
+        WebSearchCall: web_search,
         CodeInterpreterCall: _code_interpreter,
     },
 )

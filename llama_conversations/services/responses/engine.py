@@ -27,8 +27,8 @@ from llama_conversations.services.responses.context_window import (
 from llama_conversations.services.responses.failures import failure_of
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.model_wire import ModelWire, write_request
-from llama_conversations.services.responses.output import Output
-from llama_conversations.services.responses.output_items import CompactionItem, ReasoningItem
+from llama_conversations.services.responses.output import ItemMakers, Output
+from llama_conversations.services.responses.output_items import CompactionItem, MessageItem, ReasoningItem
 from llama_conversations.services.responses.responses_wire import ResponsesWire
 from llama_conversations.services.responses.secrets import COMPACTION, REASONING, SharedSealer
 from llama_conversations.services.responses.snapshot import IN_PROGRESS, QUEUED, Outcome, response_body, response_head
@@ -118,7 +118,7 @@ class RunningTurn:
         later is told by events. Closing the generator early (or cancelling its task) ends the turn as failed.
         """
         try:
-            async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+            async with self._new_toolbox() as toolbox:
                 context = await self._begin(toolbox)
                 self._stage = Stage.SHOWN
                 begun = response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
@@ -131,8 +131,12 @@ class RunningTurn:
 
     async def check_context(self) -> None:
         """Refuse, before the turn is queued, what could not be sent to the model. Errors: of the context."""
-        async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+        async with self._new_toolbox() as toolbox:
             await self._read_context(toolbox, ABOVE_ALL)
+
+    def _new_toolbox(self) -> Toolbox:
+        request = self.turn.request
+        return Toolbox(request.tools or (), self._around.tool_servers, request.include or ())
 
     async def _begin(self, toolbox: Toolbox) -> Sequence[Item]:
         """Claim the turn and read its context; what could not be sent to the model is refused now."""
@@ -173,8 +177,7 @@ class RunningTurn:
         output = Output(
             turn.partition,
             turn.model.provider_id,
-            toolbox.new_call,
-            self._new_reasoning,
+            ItemMakers(toolbox.new_call, self._new_reasoning, partial(MessageItem, cite=toolbox.citations)),
             taken_call_ids=call_ids(context),
             taken_ids=[item.id for item in context if item.id is not None],
         )
@@ -338,7 +341,7 @@ class RunningJob(RunningTurn):
     async def events(self) -> AsyncGenerator[Event, None]:
         """The turn's events from ``response.in_progress`` on; whatever goes wrong is told by events."""
         try:
-            async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+            async with self._new_toolbox() as toolbox:
                 yield ResponseEvent(
                     "response.in_progress", response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
                 )
@@ -424,5 +427,5 @@ async def _all(*generators: AsyncGenerator[Event, None]) -> AsyncGenerator[Event
 
 def _read(output: Output) -> Sequence[Item]:
     """What a turn has brought forth so far, as items of its own context."""
-    items = (INPUT_ITEM.validate_python(item) for item in output.items)
+    items = (INPUT_ITEM.validate_python(item) for item in output.told)
     return [item for item in items if isinstance(item, Item)]

@@ -28,7 +28,7 @@ from llama_conversations.services.responses.chat_deltas import (
     ToolCallDelta,
 )
 from llama_conversations.services.responses.chat_messages import Unseal, after_compaction
-from llama_conversations.services.responses.chat_parts import REFUSED, SUMMARY
+from llama_conversations.services.responses.chat_parts import REFUSED, SUMMARY, Answer, Call, web_search
 from llama_conversations.services.responses.prompt_template import PromptPart
 from llama_conversations.services.responses.sealing import is_sealed
 from llama_conversations.services.responses.toolbox import Toolbox
@@ -49,6 +49,7 @@ from llama_conversations.wire.items import (
     McpCall,
     McpListTools,
     Reasoning,
+    WebSearchCall,
 )
 from llama_conversations.wire.responses import Usage
 from llama_conversations.wire.tools import AllowedTools
@@ -87,13 +88,14 @@ class ResponsesWire:
     def __init__(self, turn: Turn, unseal: Unseal) -> None:
         self._turn, self._unseal = turn, unseal
         self._own_tools: Collection[str] = ()
+        self._searches_here = False
         self.prompt: Sequence[PromptPart] = ()
 
     def request(self, context: Sequence[Item], toolbox: Toolbox, *, may_call: bool = True) -> bytes:
         """The request that ``ask`` sends. Errors: ``InvalidParameter`` for a call without output, or the reverse."""
         request, items = self._turn.request, after_compaction(context)
         _check_pairs(items)
-        refused = _refusals(items)
+        refused, self._searches_here = _refusals(items), toolbox.search_name is not None
         fields: JsonObject = {
             "model": self._turn.model.provider_model_id,
             "input": [*self._prompt(), *(told for item in items for told in self._told(item, refused))],
@@ -157,7 +159,7 @@ class ResponsesWire:
         own: list[JsonValue] = [
             {"type": "function", "name": name} for name in sorted({*toolbox.names_of(choice)} & {*self._own_tools})
         ]
-        theirs = [tool for tool in choice.tools if tool.get("type") != "mcp"]
+        theirs = [tool for tool in choice.tools if not toolbox.runs(tool.get("type"))]
         return {"type": "allowed_tools", "mode": choice.mode, "tools": [*theirs, *own]}
 
     def _prompt(self) -> Iterator[JsonObject]:
@@ -176,8 +178,12 @@ class ResponsesWire:
         if isinstance(item, McpApprovalRequest | McpCall):
             output = refused.get(item.id) if isinstance(item, McpApprovalRequest) else _answer_of(item)
             if output is not None:
-                yield {"type": "function_call", "call_id": item.id, "name": item.name, "arguments": item.arguments}
-                yield {"type": "function_call_output", "call_id": item.id, "output": output}
+                yield _told_call(Call(item.id, item.name, item.arguments))
+                yield _told_answer(Answer(item.id, output))
+            return
+        if isinstance(item, WebSearchCall) and self._searches_here:
+            for told in web_search(item):
+                yield _told_call(told) if isinstance(told, Call) else _told_answer(told)
             return
         if isinstance(item, McpListTools | McpApprovalResponse) or _is_cut_off(item) or _is_closed_thought(item):
             return
@@ -187,6 +193,14 @@ class ResponsesWire:
         elif not isinstance(item, KnownItem):
             fields.pop("id", None)
         yield fields
+
+
+def _told_call(call: Call) -> JsonObject:
+    return {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+
+
+def _told_answer(answer: Answer) -> JsonObject:
+    return {"type": "function_call_output", "call_id": answer.call_id, "output": answer.text}
 
 
 def _answer_of(call: McpCall) -> str | None:

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from llama_conversations.apis.tools import ToolDefinition, ToolSession
 from llama_conversations.errors import StackError, ToolFailed, ToolServerForbidden
 from llama_conversations.services.responses.chat_parts import function_name
-from llama_conversations.services.responses.output import Output, Place, client_function
+from llama_conversations.services.responses.output import Output, Place, ServerCall, client_function
 from llama_conversations.services.responses.output_items import (
     ApprovalRequestItem,
     CustomCallItem,
@@ -23,11 +23,15 @@ from llama_conversations.services.responses.output_items import (
     ListToolsItem,
     McpCallItem,
 )
+from llama_conversations.services.responses.search_tool import SearchTool
+from llama_conversations.services.responses.web_search_item import WebSearchItem
 from llama_conversations.services.tools import ToolServers
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.events import Event, JsonObject
+from llama_conversations.wire.include import Include
 from llama_conversations.wire.items import Item, McpApprovalRequest, McpApprovalResponse, McpCall, McpListTools
 from llama_conversations.wire.tools import (
+    WEB_SEARCH_TYPES,
     AllowedTools,
     CustomTool,
     FunctionTool,
@@ -38,7 +42,12 @@ from llama_conversations.wire.tools import (
     Tool,
     ToolChoiceObject,
     ToolMode,
+    WebSearchChoice,
+    WebSearchTool,
 )
+
+WEB_SEARCH = "web_search"
+"""What the model calls the web search, unless the client has a function of that name."""
 
 _CUSTOM_INPUT: JsonObject = {
     "type": "object",
@@ -99,17 +108,23 @@ class Toolbox:
 
     Args:
         tools: The request's tools, checked.
-        servers: Who opens sessions.
+        servers: Who opens sessions, and searches.
+        include: What the request wants to be shown.
     """
 
-    def __init__(self, tools: Sequence[Tool], servers: ToolServers) -> None:
+    def __init__(self, tools: Sequence[Tool], servers: ToolServers, include: Collection[Include] = ()) -> None:
         self._functions: dict[str, FunctionTool | CustomTool] = {
             tool.name: tool for tool in tools if isinstance(tool, FunctionTool | CustomTool)
         }
-        self._own = [tool for tool in tools if not isinstance(tool, McpServerTool)]
+        ours = (McpServerTool, WebSearchTool) if servers.searches.available else McpServerTool
+        self._own = [tool for tool in tools if not isinstance(tool, ours)]
         self._servers = [tool for tool in tools if isinstance(tool, McpServerTool)]
         self._sessions = {tool.server_label: _Session(servers.session(tool)) for tool in self._servers}
         self._mcp: dict[str, _McpTool] = {}
+        self._search: SearchTool | None = None
+        for tool in tools:
+            if isinstance(tool, WebSearchTool) and servers.searches.available:
+                self._search = SearchTool(self._free_name("server", WEB_SEARCH), tool, servers.searches, include)
         self._has_run = False
 
     async def __aenter__(self) -> Self:
@@ -126,12 +141,30 @@ class Toolbox:
 
     def definitions(self) -> Sequence[JsonObject]:
         """The tools as chat completions name them, in a stable order."""
-        return [*map(_offered, self._functions.values()), *(_offered_mcp(name, t) for name, t in self._mcp.items())]
+        return [*map(_offered, self._functions.values()), *self._offered_here()]
 
     def upstream_tools(self) -> Sequence[JsonObject]:
         """The tools for an upstream that speaks the Responses API: its own as they came, the server's as functions."""
         own = [cast("JsonObject", tool.model_dump(exclude_unset=True)) for tool in self._own]
-        return [*own, *(_flat(_offered_mcp(name, tool)) for name, tool in self._mcp.items())]
+        return [*own, *map(_flat, self._offered_here())]
+
+    def _offered_here(self) -> Sequence[JsonObject]:
+        """The tools that this server runs."""
+        search = () if self._search is None else (self._search.offered(),)
+        return [*search, *(_offered_mcp(name, tool) for name, tool in self._mcp.items())]
+
+    @property
+    def search_name(self) -> str | None:
+        """What the model calls the web search, if this server does it in this turn."""
+        return None if self._search is None else self._search.name
+
+    def runs(self, tool_type: JsonValue) -> bool:
+        """Whether tools of a type are this server's to run."""
+        return tool_type == "mcp" or (self._search is not None and tool_type in WEB_SEARCH_TYPES)
+
+    def citations(self, text: str) -> Sequence[JsonObject]:
+        """The annotations of a text that the model has written."""
+        return () if self._search is None else self._search.citations(text)
 
     def choice_now(self, choice: ToolMode | ToolChoiceObject | None) -> ToolMode | ToolChoiceObject | None:
         """The request's choice; once a tool of the server's has run, none has to be called any more, or none would end
@@ -146,6 +179,8 @@ class Toolbox:
         if isinstance(choice, McpChoice):
             name = self.names_of_server(choice.server_label).get(choice.name or "")
             return "required" if name is None else {"type": "function", "name": name}
+        if isinstance(choice, WebSearchChoice) and self._search is not None:
+            return {"type": "function", "name": self._search.name}
         if choice is None or isinstance(choice, str):
             return choice
         return cast("JsonObject", choice.model_dump(exclude_unset=True))
@@ -162,6 +197,8 @@ class Toolbox:
                 offered = self.names_of_server(str(tool.get("server_label")))
                 wanted = tool.get("name")
                 names.update(offered.values() if wanted is None else [offered.get(str(wanted), "")])
+            elif self._search is not None and self.runs(tool.get("type")):
+                names.add(self._search.name)
             else:
                 names.add(str(tool.get("name")))
         return names
@@ -172,6 +209,8 @@ class Toolbox:
         if isinstance(offered, CustomTool):
             item_id = place.new_id("custom_tool_call")
             return CustomCallItem(item_id, place.index, place.call_id, place.name, place.given_id)
+        if self._search is not None and place.name == self._search.name:
+            return self._search.new_call(place)
         mcp = self._mcp.get(place.name)
         if offered is not None or mcp is None:
             return client_function(place)
@@ -230,7 +269,7 @@ class Toolbox:
         async for event in self.run(calls, len(calls)):
             yield event
 
-    async def run(self, calls: Sequence[McpCallItem], limit: int) -> AsyncGenerator[Event, None]:
+    async def run(self, calls: Sequence[ServerCall], limit: int) -> AsyncGenerator[Event, None]:
         """Run calls at once, the first ``limit`` of them; the others fail. The events show them in their order."""
         self._has_run = self._has_run or bool(calls)
         running = [asyncio.create_task(self._run_one(call)) for call in calls[:limit]]
@@ -239,14 +278,16 @@ class Toolbox:
                 for event in await task:
                     yield event
             for call in calls[limit:]:
-                for event in call.fail(_execution_error("The limit of tool calls is reached.")):
+                for event in _not_run(call, "The limit of tool calls is reached."):
                     yield event
         finally:
             for task in running:
                 task.cancel()
 
-    async def _run_one(self, call: McpCallItem) -> Iterator[Event]:
+    async def _run_one(self, call: ServerCall) -> Iterator[Event]:
         """The outcome of a call, as the events that show it."""
+        if isinstance(call, WebSearchItem):
+            return await cast("SearchTool", self._search).run(call)  # which has made the item
         session = self._sessions.get(call.server_label)
         if session is None:
             return call.fail(_protocol_error("The server is not among the tools of this request."))
@@ -270,7 +311,13 @@ class Toolbox:
         """The tool's own name if it is free, or else one with the server's label, and a number where that is taken."""
         candidates = chain((name, f"{label}__{name}"), (f"{n}_{label}__{name}" for n in count(2)))
         fitting = map(function_name, candidates)
-        return next(name for name in fitting if name not in self._functions and name not in self._mcp)
+        taken = {*self._functions, *self._mcp, self.search_name}
+        return next(name for name in fitting if name not in taken)
+
+
+def _not_run(call: ServerCall, message: str) -> Iterator[Event]:
+    """A call that fails without having been run."""
+    return call.fail(message) if isinstance(call, WebSearchItem) else call.fail(_execution_error(message))
 
 
 def _approved(context: Sequence[Item]) -> Sequence[McpApprovalRequest]:
