@@ -87,6 +87,9 @@ Utterance: TypeAlias = Speech | Call | Answer
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 """Model servers other than OpenAI's know no developer role; OpenAI's takes system for it (Chat Completions, roles)."""
 
+WEB_SEARCH = "web_search"
+"""What the model calls the web search, unless the client has a function of that name."""
+
 MAX_NAME = 64
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -97,7 +100,21 @@ _NOT_KEPT = "The results of this search were not kept."
 _NOTHING_FOUND = "Nothing was found."
 
 
-def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> Iterator[Utterance]:
+ServerRun: TypeAlias = McpCall | McpApprovalRequest | WebSearchCall
+"""A call that this server runs, or would run if the client let it."""
+
+Named: TypeAlias = Callable[[ServerRun], str]
+"""By what name the model knows the tool of a call: the one that it is offered, where it is offered."""
+
+
+def plain_name(item: ServerRun) -> str:
+    """A tool's own name, as far as chat completions let functions be called by it."""
+    return WEB_SEARCH if isinstance(item, WebSearchCall) else function_name(item.name)
+
+
+def utterances(
+    items: Sequence[Item], unseal: Callable[[str], str | None], named: Named = plain_name
+) -> Iterator[Utterance]:
     """What the items say, in their order.
 
     Errors: ``UnsupportedParameter`` and ``InvalidParameter`` for content that cannot be carried.
@@ -112,8 +129,12 @@ def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> It
                 yield Speech("system", SUMMARY + summary)
         elif isinstance(item, McpApprovalRequest):
             if item.id in refused:
-                yield Call(item.id, function_name(item.name), item.arguments)
+                yield Call(item.id, named(item), item.arguments)
                 yield Answer(item.id, refused[item.id])
+        elif isinstance(item, McpCall):
+            yield from _mcp_call(item, named(item))
+        elif isinstance(item, WebSearchCall):
+            yield from web_search(item, named(item))
         else:
             told = _TOLD.get(type(item))
             if told is not None:
@@ -237,10 +258,10 @@ def _output(item: FunctionCallOutput | CustomToolCallOutput) -> Iterator[Utteran
     yield _answer(item.call_id, item.output)
 
 
-def _mcp_call(item: McpCall) -> Iterator[Utterance]:
+def _mcp_call(item: McpCall, name: str) -> Iterator[Utterance]:
     if item.output is None and item.error is None:
         return
-    yield Call(item.id, function_name(item.name), item.arguments)
+    yield Call(item.id, name, item.arguments)
     yield Answer(item.id, item.output if item.error is None else f"Error: {_json(item.error)}")  # type: ignore[arg-type]
 
 
@@ -285,12 +306,12 @@ def _file_search(item: FileSearchCall) -> Iterator[Utterance]:
         yield Answer(item.id, _json(item.results))
 
 
-def web_search(item: WebSearchCall) -> Iterator[Call | Answer]:
+def web_search(item: WebSearchCall, name: str) -> Iterator[Call | Answer]:
     """A search that has ended, as a call and its answer; nothing for a page that was opened or looked through."""
     action = item.action
     query = (action.query or "; ".join(action.queries or ())) if isinstance(action, WebSearch) else ""
     if query and item.status in ("completed", "failed"):
-        yield Call(item.id, "web_search", _json({"query": query}))
+        yield Call(item.id, name, _json({"query": query}))
         yield Answer(item.id, _found(item))
 
 
@@ -322,7 +343,6 @@ _TOLD: Mapping[type, Callable[[object], Iterator[Utterance]]] = cast(
         FunctionCallOutput: _output,
         CustomToolCall: _custom_call,
         CustomToolCallOutput: _output,
-        McpCall: _mcp_call,
         ShellCall: _shell_call,
         ShellCallOutput: _json_output,
         LocalShellCall: _local_shell_call,
@@ -332,7 +352,6 @@ _TOLD: Mapping[type, Callable[[object], Iterator[Utterance]]] = cast(
         ComputerCall: _computer_call,
         ComputerCallOutput: _computer_output,
         FileSearchCall: _file_search,
-        WebSearchCall: web_search,
         CodeInterpreterCall: _code_interpreter,
     },
 )

@@ -88,17 +88,16 @@ class ResponsesWire:
     def __init__(self, turn: Turn, unseal: Unseal) -> None:
         self._turn, self._unseal = turn, unseal
         self._own_tools: Collection[str] = ()
-        self._searches_here = False
         self.prompt: Sequence[PromptPart] = ()
 
     def request(self, context: Sequence[Item], toolbox: Toolbox, *, may_call: bool = True) -> bytes:
         """The request that ``ask`` sends. Errors: ``InvalidParameter`` for a call without output, or the reverse."""
         request, items = self._turn.request, after_compaction(context)
         _check_pairs(items)
-        refused, self._searches_here = _refusals(items), toolbox.search_name is not None
+        refused = _refusals(items)
         fields: JsonObject = {
             "model": self._turn.model.provider_model_id,
-            "input": [*self._prompt(), *(told for item in items for told in self._told(item, refused))],
+            "input": [*self._prompt(), *(told for item in items for told in self._told(item, refused, toolbox))],
             "store": False,
         }
         given = cast("JsonObject", request.model_dump(include=set(_SAME), exclude_none=True, by_alias=True))
@@ -168,7 +167,7 @@ class ResponsesWire:
             role = "developer" if all(part["type"] == "input_text" for part in parts) else "user"
             yield {"type": "message", "role": role, "content": [*parts]}
 
-    def _told(self, item: Item, refused: Mapping[str, str]) -> Iterator[JsonObject]:
+    def _told(self, item: Item, refused: Mapping[str, str], toolbox: Toolbox) -> Iterator[JsonObject]:
         """An item as the upstream takes it: what this server did by itself is told as a function's call."""
         if isinstance(item, Compaction):
             summary = self._unseal(item.encrypted_content)
@@ -178,11 +177,11 @@ class ResponsesWire:
         if isinstance(item, McpApprovalRequest | McpCall):
             output = refused.get(item.id) if isinstance(item, McpApprovalRequest) else _answer_of(item)
             if output is not None:
-                yield _told_call(Call(item.id, item.name, item.arguments))
+                yield _told_call(Call(item.id, toolbox.name_of(item), item.arguments))
                 yield _told_answer(Answer(item.id, output))
             return
-        if isinstance(item, WebSearchCall) and self._searches_here:
-            for told in web_search(item):
+        if isinstance(item, WebSearchCall) and toolbox.search_name is not None:
+            for told in web_search(item, toolbox.search_name):
                 yield _told_call(told) if isinstance(told, Call) else _told_answer(told)
             return
         if isinstance(item, McpListTools | McpApprovalResponse) or _is_cut_off(item) or _is_closed_thought(item):

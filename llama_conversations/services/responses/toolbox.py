@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from llama_conversations.apis.tools import ToolDefinition, ToolSession
 from llama_conversations.errors import StackError, ToolFailed, ToolServerForbidden
-from llama_conversations.services.responses.chat_parts import function_name
+from llama_conversations.services.responses.chat_parts import WEB_SEARCH, ServerRun, function_name, plain_name
 from llama_conversations.services.responses.output import Output, Place, ServerCall, client_function
 from llama_conversations.services.responses.output_items import (
     ApprovalRequestItem,
@@ -29,7 +29,14 @@ from llama_conversations.services.tools import ToolServers
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.events import Event, JsonObject
 from llama_conversations.wire.include import Include
-from llama_conversations.wire.items import Item, McpApprovalRequest, McpApprovalResponse, McpCall, McpListTools
+from llama_conversations.wire.items import (
+    Item,
+    McpApprovalRequest,
+    McpApprovalResponse,
+    McpCall,
+    McpListTools,
+    WebSearchCall,
+)
 from llama_conversations.wire.tools import (
     WEB_SEARCH_TYPES,
     AllowedTools,
@@ -45,9 +52,6 @@ from llama_conversations.wire.tools import (
     WebSearchChoice,
     WebSearchTool,
 )
-
-WEB_SEARCH = "web_search"
-"""What the model calls the web search, unless the client has a function of that name."""
 
 _CUSTOM_INPUT: JsonObject = {
     "type": "object",
@@ -121,6 +125,8 @@ class Toolbox:
         self._servers = [tool for tool in tools if isinstance(tool, McpServerTool)]
         self._sessions = {tool.server_label: _Session(servers.session(tool)) for tool in self._servers}
         self._mcp: dict[str, _McpTool] = {}
+        self._names: dict[tuple[str, str], str] = {}
+        """From a server's label and its own name of a tool to the name that the model is given."""
         self._search: SearchTool | None = None
         for tool in tools:
             if isinstance(tool, WebSearchTool) and servers.searches.available:
@@ -187,7 +193,13 @@ class Toolbox:
 
     def names_of_server(self, server_label: str) -> Mapping[str, str]:
         """From a server's own names of its tools to the names that the model is given."""
-        return {t.definition.name: name for name, t in self._mcp.items() if t.tool.server_label == server_label}
+        return {own: name for (label, own), name in self._names.items() if label == server_label}
+
+    def name_of(self, item: ServerRun) -> str:
+        """The name that the model is given for the tool of a call, or was, where it is not offered any more."""
+        if isinstance(item, WebSearchCall):
+            return self.search_name or plain_name(item)
+        return self._names.get((item.server_label, item.name)) or plain_name(item)
 
     def names_of(self, choice: AllowedTools) -> Collection[str]:
         """The names that the model is given for the tools of a choice."""
@@ -235,7 +247,7 @@ class Toolbox:
         listed = {item.server_label: item for item in context if isinstance(item, McpListTools) and not item.error}
         for tool in self._servers:
             known = listed.get(tool.server_label)
-            if known is not None:
+            if known is not None and _lists_enough(known, tool):
                 self._offer(tool, [_definition(t.model_dump()) for t in known.tools])
                 continue
             item = output.append(partial(ListToolsItem, server_label=tool.server_label), "mcp_list_tools")
@@ -302,10 +314,12 @@ class Toolbox:
 
     def _offer(self, tool: McpServerTool, definitions: Sequence[ToolDefinition]) -> Sequence[ToolDefinition]:
         """Take the tools that the request allows, each under a name that no other has."""
-        allowed = [definition for definition in definitions if _allowed(tool, definition)]
-        for definition in allowed:
-            self._mcp[self._free_name(tool.server_label, definition.name)] = _McpTool(tool, definition)
-        return allowed
+        allowed = {definition.name: definition for definition in definitions if _allowed(tool, definition)}
+        for own, definition in allowed.items():
+            name = self._free_name(tool.server_label, own)
+            self._mcp[name] = _McpTool(tool, definition)
+            self._names[tool.server_label, own] = name
+        return list(allowed.values())
 
     def _free_name(self, label: str, name: str) -> str:
         """The tool's own name if it is free, or else one with the server's label, and a number where that is taken."""
@@ -324,6 +338,13 @@ def _approved(context: Sequence[Item]) -> Sequence[McpApprovalRequest]:
     agreed = {item.approval_request_id for item in context if isinstance(item, McpApprovalResponse) and item.approve}
     done = {item.approval_request_id for item in context if isinstance(item, McpCall)}
     return [item for item in context if isinstance(item, McpApprovalRequest) and item.id in agreed - done]
+
+
+def _lists_enough(known: McpListTools, tool: McpServerTool) -> bool:
+    """Whether an earlier list has the tools that the request names now: it may have been made for others."""
+    rule = tool.allowed_tools
+    names = rule.tool_names if isinstance(rule, McpToolFilter) else rule
+    return names is None or set(names) <= {listed.name for listed in known.tools}
 
 
 def _allowed(tool: McpServerTool, definition: ToolDefinition) -> bool:
@@ -363,7 +384,9 @@ def _offered(tool: FunctionTool | CustomTool) -> JsonObject:
 
 
 def _offered_mcp(name: str, tool: _McpTool) -> JsonObject:
-    return _function(name, tool.definition.description, dict(tool.definition.input_schema))
+    descriptions = (tool.definition.description, tool.tool.server_description)
+    description = "\n\n".join(text for text in descriptions if text)
+    return _function(name, description, dict(tool.definition.input_schema))
 
 
 def _function(name: str, description: str | None, parameters: JsonObject) -> JsonObject:

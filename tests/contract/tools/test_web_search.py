@@ -301,8 +301,8 @@ def test_a_background_search_that_is_cancelled_is_dropped_and_its_conversation_u
     assert text_of(turn(http, "echo", "Next", conversation=conversation_id)) == "seen=1 last=Next"
 
 
-def test_over_an_upstream_that_speaks_responses_this_server_searches_all_the_same(
-    new_server: Any, tool_sections: Any, model: ScriptedModel, tag: str
+def test_over_an_upstream_that_speaks_responses_this_server_runs_its_tools_all_the_same(
+    new_server: Any, tool_sections: Any, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
 ) -> None:
     [upstream] = tool_sections["providers"]["inference"]
     asked_in_responses = upstream | {"config": upstream["config"] | {"wire_api": "responses"}}
@@ -317,6 +317,8 @@ def test_over_an_upstream_that_speaks_responses_this_server_searches_all_the_sam
         turn(http, "echo", f"And? tag={tag}", **fields | {"tool_choice": only_search})
         told = stream(http, "searching", "cats", tools=[SEARCH])
         assert types_of(told.response) == ["web_search_call", "message"]
+        odd = [mcp(mcp_server.url(listing="odd"), allowed_tools=["files.read"])]
+        assert types_of(turn(http, "tool", "Read.", tools=odd)) == ["mcp_list_tools", "mcp_call", "message"]
     first, second, third = (request.body for request in sent(model, tag, 3))
     assert [tool["type"] for tool in first["tools"]] == ["function"]
     assert (first["tool_choice"], second["tool_choice"]) == ({"type": "function", "name": "web_search"}, "auto")
