@@ -212,8 +212,9 @@ class RunningTurn:
         if toolbox.has_servers:
             async for event in _all(toolbox.list_tools(context, output), toolbox.run_approved(context, output)):
                 yield event
-        request = await self._request(context, toolbox, output)
-        left = min(self.turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
+        limit = min(self.turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
+        left = max(0, limit - toolbox.calls_run)
+        request = await self._request(context, toolbox, output, may_call=left > 0)
         while True:
             async for event in _all(self._round(request, output)):
                 yield event

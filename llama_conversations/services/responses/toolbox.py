@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from typing import Self, cast
 
 from pydantic_core import from_json
 
-from llama_conversations.apis.tools import ToolDefinition, ToolSession
-from llama_conversations.errors import StackError, ToolFailed, ToolServerForbidden
+from llama_conversations.apis.tools import ToolDefinition
+from llama_conversations.errors import ToolFailed, ToolServerForbidden
 from llama_conversations.services.responses.chat_parts import WEB_SEARCH, ServerRun, function_name, plain_name
+from llama_conversations.services.responses.mcp_tools import (
+    LazySession,
+    McpTool,
+    definition_of,
+    function_tool,
+    is_allowed,
+    listed,
+    lists_enough,
+)
 from llama_conversations.services.responses.output import Output, Place, ServerCall, client_function
 from llama_conversations.services.responses.output_items import (
     ApprovalRequestItem,
@@ -42,10 +49,8 @@ from llama_conversations.wire.tools import (
     AllowedTools,
     CustomTool,
     FunctionTool,
-    McpApproval,
     McpChoice,
     McpServerTool,
-    McpToolFilter,
     Tool,
     ToolChoiceObject,
     ToolMode,
@@ -62,51 +67,6 @@ _CUSTOM_INPUT: JsonObject = {
 """Chat completions know functions only: a custom tool is offered as one that takes its text as ``input``."""
 
 
-class _Session:
-    """A session with a tool server, opened once, when it is first needed; a server that failed is not asked again."""
-
-    def __init__(self, opening: AbstractAsyncContextManager[ToolSession]) -> None:
-        self._opening = opening
-        self._lock = asyncio.Lock()
-        self._session: ToolSession | None = None
-        self._failure: StackError | None = None
-
-    async def get(self) -> ToolSession:
-        """The open session. Errors: ``ToolFailed``, ``ToolServerForbidden``."""
-        async with self._lock:
-            if self._failure is not None:
-                raise self._failure
-            if self._session is None:
-                try:
-                    self._session = await self._opening.__aenter__()
-                except StackError as error:
-                    self._failure = error
-                    raise
-            return self._session
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._opening.__aexit__(None, None, None)
-
-
-@dataclass(frozen=True, slots=True)
-class _McpTool:
-    """A tool of an MCP server, under the name that the model is given."""
-
-    tool: McpServerTool
-    definition: ToolDefinition
-
-    @property
-    def needs_leave(self) -> bool:
-        """Whether the client must agree to a call (the default)."""
-        rule = self.tool.require_approval
-        if isinstance(rule, McpApproval):
-            if rule.never is not None and _matches(rule.never, self.definition):
-                return False
-            return rule.always is None or _matches(rule.always, self.definition)
-        return rule != "never"
-
-
 class Toolbox:
     """The tools of one turn. Close it (``async with``): it holds the sessions with tool servers.
 
@@ -114,6 +74,9 @@ class Toolbox:
         tools: The request's tools, checked.
         servers: Who opens sessions, and searches.
         include: What the request wants to be shown.
+
+    Attributes:
+        calls_run: How many calls this server has run so far, those that failed included.
     """
 
     def __init__(self, tools: Sequence[Tool], servers: ToolServers, include: Collection[Include] = ()) -> None:
@@ -123,15 +86,15 @@ class Toolbox:
         ours = (McpServerTool, WebSearchTool) if servers.searches.available else McpServerTool
         self._own = [tool for tool in tools if not isinstance(tool, ours)]
         self._servers = [tool for tool in tools if isinstance(tool, McpServerTool)]
-        self._sessions = {tool.server_label: _Session(servers.session(tool)) for tool in self._servers}
-        self._mcp: dict[str, _McpTool] = {}
+        self._sessions = {tool.server_label: LazySession(servers.session(tool)) for tool in self._servers}
+        self._mcp: dict[str, McpTool] = {}
         self._names: dict[tuple[str, str], str] = {}
         """From a server's label and its own name of a tool to the name that the model is given."""
         self._search: SearchTool | None = None
         for tool in tools:
             if isinstance(tool, WebSearchTool) and servers.searches.available:
                 self._search = SearchTool(self._free_name("server", WEB_SEARCH), tool, servers.searches, include)
-        self._has_run = False
+        self.calls_run = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,7 +120,7 @@ class Toolbox:
     def _offered_here(self) -> Sequence[JsonObject]:
         """The tools that this server runs."""
         search = () if self._search is None else (self._search.offered(),)
-        return [*search, *(_offered_mcp(name, tool) for name, tool in self._mcp.items())]
+        return [*search, *(tool.offered(name) for name, tool in self._mcp.items())]
 
     @property
     def search_name(self) -> str | None:
@@ -175,7 +138,7 @@ class Toolbox:
     def choice_now(self, choice: ToolMode | ToolChoiceObject | None) -> ToolMode | ToolChoiceObject | None:
         """The request's choice; once a tool of the server's has run, none has to be called any more, or none would end
         the turn."""
-        if not self._has_run or choice in (None, "none"):
+        if not self.calls_run or choice in (None, "none"):
             return choice
         return choice.model_copy(update={"mode": "auto"}) if isinstance(choice, AllowedTools) else "auto"
 
@@ -244,11 +207,11 @@ class Toolbox:
         A server that cannot list its tools has none in this turn; its item says why.
         Errors: ``ToolServerForbidden``.
         """
-        listed = {item.server_label: item for item in context if isinstance(item, McpListTools) and not item.error}
+        lists = {item.server_label: item for item in context if isinstance(item, McpListTools) and not item.error}
         for tool in self._servers:
-            known = listed.get(tool.server_label)
-            if known is not None and _lists_enough(known, tool):
-                self._offer(tool, [_definition(t.model_dump()) for t in known.tools])
+            known = lists.get(tool.server_label)
+            if known is not None and lists_enough(known, tool):
+                self._offer(tool, [definition_of(t.model_dump()) for t in known.tools])
                 continue
             item = output.append(partial(ListToolsItem, server_label=tool.server_label), "mcp_list_tools")
             for event in item.open():
@@ -256,7 +219,7 @@ class Toolbox:
             try:
                 session = await self._sessions[tool.server_label].get()
                 offered = self._offer(tool, await session.list_tools())
-                item.tools = [_listed(definition) for definition in offered]
+                item.tools = [listed(definition) for definition in offered]
             except ToolFailed as error:
                 item.error = error.message
             for event in item.close("completed"):
@@ -283,7 +246,7 @@ class Toolbox:
 
     async def run(self, calls: Sequence[ServerCall], limit: int) -> AsyncGenerator[Event, None]:
         """Run calls at once, the first ``limit`` of them; the others fail. The events show them in their order."""
-        self._has_run = self._has_run or bool(calls)
+        self.calls_run += len(calls)
         running = [asyncio.create_task(self._run_one(call)) for call in calls[:limit]]
         try:
             for task in running:
@@ -314,10 +277,10 @@ class Toolbox:
 
     def _offer(self, tool: McpServerTool, definitions: Sequence[ToolDefinition]) -> Sequence[ToolDefinition]:
         """Take the tools that the request allows, each under a name that no other has."""
-        allowed = {definition.name: definition for definition in definitions if _allowed(tool, definition)}
+        allowed = {definition.name: definition for definition in definitions if is_allowed(tool, definition)}
         for own, definition in allowed.items():
             name = self._free_name(tool.server_label, own)
-            self._mcp[name] = _McpTool(tool, definition)
+            self._mcp[name] = McpTool(tool, definition)
             self._names[tool.server_label, own] = name
         return list(allowed.values())
 
@@ -340,60 +303,11 @@ def _approved(context: Sequence[Item]) -> Sequence[McpApprovalRequest]:
     return [item for item in context if isinstance(item, McpApprovalRequest) and item.id in agreed - done]
 
 
-def _lists_enough(known: McpListTools, tool: McpServerTool) -> bool:
-    """Whether an earlier list has the tools that the request names now: it may have been made for others."""
-    rule = tool.allowed_tools
-    names = rule.tool_names if isinstance(rule, McpToolFilter) else rule
-    return names is None or set(names) <= {listed.name for listed in known.tools}
-
-
-def _allowed(tool: McpServerTool, definition: ToolDefinition) -> bool:
-    if isinstance(tool.allowed_tools, McpToolFilter):
-        return _matches(tool.allowed_tools, definition)
-    return tool.allowed_tools is None or definition.name in tool.allowed_tools
-
-
-def _matches(rule: McpToolFilter, definition: ToolDefinition) -> bool:
-    named = rule.tool_names is None or definition.name in rule.tool_names
-    return named and (rule.read_only is None or rule.read_only == definition.read_only)
-
-
-def _definition(listed: Mapping[str, object]) -> ToolDefinition:
-    return ToolDefinition(
-        name=cast("str", listed["name"]),
-        description=cast("str | None", listed.get("description")),
-        input_schema=cast("Mapping[str, JsonValue]", listed["input_schema"]),
-        annotations=cast("Mapping[str, JsonValue] | None", listed.get("annotations")),
-    )
-
-
-def _listed(definition: ToolDefinition) -> JsonObject:
-    return {
-        "name": definition.name,
-        "description": definition.description,
-        "input_schema": dict(definition.input_schema),
-        "annotations": None if definition.annotations is None else dict(definition.annotations),
-    }
-
-
 def _offered(tool: FunctionTool | CustomTool) -> JsonObject:
     if isinstance(tool, CustomTool):
-        return _function(tool.name, tool.description, _CUSTOM_INPUT)
+        return function_tool(tool.name, tool.description, _CUSTOM_INPUT)
     fields = tool.model_dump(include={"name", "description", "parameters", "strict"}, exclude_none=True)
     return {"type": "function", "function": fields}
-
-
-def _offered_mcp(name: str, tool: _McpTool) -> JsonObject:
-    descriptions = (tool.definition.description, tool.tool.server_description)
-    description = "\n\n".join(text for text in descriptions if text)
-    return _function(name, description, dict(tool.definition.input_schema))
-
-
-def _function(name: str, description: str | None, parameters: JsonObject) -> JsonObject:
-    function: JsonObject = {"name": name, "parameters": parameters}
-    if description:
-        function["description"] = description
-    return {"type": "function", "function": function}
 
 
 def _arguments(text: str) -> Mapping[str, JsonValue] | None:
