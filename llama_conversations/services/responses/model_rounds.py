@@ -18,8 +18,8 @@ from llama_conversations.services.responses.context_window import (
     truncated,
 )
 from llama_conversations.services.responses.model_wire import write_request
-from llama_conversations.services.responses.output import Output
-from llama_conversations.services.responses.output_items import CompactionItem, ReasoningItem
+from llama_conversations.services.responses.output import ItemMakers, Output
+from llama_conversations.services.responses.output_items import CompactionItem, MessageItem, ReasoningItem
 from llama_conversations.services.responses.secrets import COMPACTION, REASONING
 from llama_conversations.services.responses.surroundings import Surroundings, model_wire
 from llama_conversations.services.responses.tasks import one_after_the_other
@@ -75,8 +75,7 @@ class ModelRounds:
         return Output(
             self._turn.partition,
             self._turn.model.provider_id,
-            toolbox.new_call,
-            self._new_reasoning,
+            ItemMakers(toolbox.new_call, self._new_reasoning, partial(MessageItem, cite=toolbox.citations)),
             taken_call_ids=call_ids(context),
             taken_ids=[item.id for item in context if item.id is not None],
         )
@@ -99,8 +98,9 @@ class ModelRounds:
                 toolbox.list_tools(context, output), toolbox.run_approved(context, output)
             ):
                 yield event
-        left = min(self._turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
-        may_call = True
+        limit = min(self._turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
+        left = max(0, limit - toolbox.calls_run)
+        may_call = left > 0
         while True:
             request = await self._request(context, toolbox, output, may_call=may_call)
             async for event in one_after_the_other(self._round(request, output)):
@@ -160,5 +160,5 @@ class ModelRounds:
 
 def _read(output: Output) -> Sequence[Item]:
     """What a turn has brought forth so far, as items of its own context."""
-    items = (INPUT_ITEM.validate_python(item) for item in output.items)
+    items = (INPUT_ITEM.validate_python(item) for item in output.told)
     return [item for item in items if isinstance(item, Item)]
