@@ -83,12 +83,12 @@ async def test_a_known_service_is_asked_in_its_own_way(service: ScriptedSearch, 
 
 async def test_any_other_service_is_asked_as_the_settings_say(service: ScriptedSearch) -> None:
     paths = {"results": "web.results", "snippet": "description"}
-    headers = {"AUTHORIZATION": "Basic abc"}
-    async with opened(url=service.url("brave") + "/{query}?lang=en", answer=paths, headers=headers) as provider:
+    how = {"headers": {"AUTHORIZATION": "Basic abc"}, "api_key": KEY, "api_key_parameter": "key"}
+    async with opened(url=service.url("brave") + "/{query}?lang=en", answer=paths, **how) as provider:
         results = await provider.search(Search("black & white/cats?", 3, ["a.org", "b.org"]))
     [asked] = service.searches("black")
     assert asked.path == "/brave/black%20%26%20white%2Fcats%3F%20%28site%3Aa.org%20OR%20site%3Ab.org%29"
-    assert asked.parameters == {"lang": "en"}
+    assert asked.parameters == {"lang": "en", "key": KEY}
     assert asked.headers["authorization"] == "Basic abc"
     assert [result.url for result in results] == [page(1), page(2)]
 

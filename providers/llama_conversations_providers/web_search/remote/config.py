@@ -30,6 +30,12 @@ def _check_url(value: str) -> str:
     return value
 
 
+def _check_path(value: str) -> str:
+    if not all(value.split(".")):
+        raise ValueError(f"must be keys with dots between them, not {value!r}")
+    return value
+
+
 def _check_header_name(value: str) -> str:
     if not _HEADER_NAME.fullmatch(value):
         raise ValueError(f"{value!r} is no header name")
@@ -44,7 +50,7 @@ def _check_header_value(value: SecretStr) -> SecretStr:
 
 HeaderName = Annotated[str, AfterValidator(_check_header_name)]
 HeaderValue = Annotated[SecretStr, AfterValidator(_check_header_value)]
-Path = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$")]
+Path = Annotated[str, AfterValidator(_check_path)]
 
 
 class AnswerPaths(SettingsModel):
@@ -76,7 +82,8 @@ class WebSearchConfig(ProviderConfig):
             is given ``site:`` operators.
         country_parameter: What the user's country is called; it is sent as a two-letter code.
         parameters: Sent with every search.
-        api_key: Sent in ``api_key_header``: in ``Authorization`` as a bearer token, in any other header as it is.
+        api_key: Sent in ``api_key_header``: in ``Authorization`` as a bearer token, in any other header as it is; or as
+            the parameter ``api_key_parameter``, where that is set.
         headers: Sent with every search.
         answer: Where its results are.
         timeout_seconds: For a whole search.
@@ -94,6 +101,7 @@ class WebSearchConfig(ProviderConfig):
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     api_key: HeaderValue | None = None
     api_key_header: HeaderName = "Authorization"
+    api_key_parameter: str | None = None
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     answer: AnswerPaths = Field(default_factory=AnswerPaths)
     timeout_seconds: PositiveFloat = 15

@@ -103,6 +103,8 @@ class RemoteWebSearch(WebSearch):
     def _parameters(self, search: Search) -> dict[str, JsonValue]:
         """What is sent beside the query."""
         config, parameters = self._config, dict(self._config.parameters)
+        if config.api_key is not None and config.api_key_parameter is not None:
+            parameters[config.api_key_parameter] = config.api_key.get_secret_value()
         if config.count_parameter is not None:  # of what is found, pages of other domains are dropped later
             wanted = config.max_results if search.allowed_domains else min(config.max_results, search.max_results)
             parameters[config.count_parameter] = wanted
@@ -123,7 +125,7 @@ class RemoteWebSearch(WebSearch):
 
     def _headers(self) -> dict[str, str]:
         headers = {"User-Agent": f"llama-conversations/{version('llama-conversations')}", "Accept": "application/json"}
-        if self._config.api_key is not None:
+        if self._config.api_key is not None and self._config.api_key_parameter is None:
             key, name = self._config.api_key.get_secret_value(), self._config.api_key_header
             headers[name] = f"Bearer {key}" if name.lower() == "authorization" else key
         given = {name: value.get_secret_value() for name, value in self._config.headers.items()}

@@ -32,7 +32,7 @@ def test_what_is_given_goes_before_the_preset_entry_by_entry() -> None:
         ({"url": URL, "api_key": "a\nb"}, "api_key", "control characters"),
         ({"url": URL, "api_key_header": "a b"}, "api_key_header", "no header name"),
         ({"url": URL, "headers": {"a b": "x"}}, "headers", "no header name"),
-        ({"url": URL, "answer": {"results": "a..b"}}, "answer", "pattern"),
+        ({"url": URL, "answer": {"results": "a..b"}}, "answer", "keys with dots"),
         ({"url": URL, "limit": 5}, "limit", "not permitted"),
     ],
     ids=str,
