@@ -28,6 +28,9 @@ def run(  # noqa: PLR0913 each is an argument or an option of the command
     *,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that serve the port together, on one database.")
+    ] = None,
     providers: Annotated[
         str | None,
         typer.Option(metavar="API=PROVIDER,…", help="Providers instead of those that CONFIG has for these APIs."),
@@ -46,7 +49,7 @@ def run(  # noqa: PLR0913 each is an argument or an option of the command
 
     environ = environment(env)
     with told_plainly():
-        run_stack(source, environ, providers, Listening(host, port), Recording(inference_mode, recordings))
+        run_stack(source, environ, providers, Listening(host, port, workers), Recording(inference_mode, recordings))
 
 
 @app.command()

@@ -82,6 +82,10 @@ class Stack:
             await self.shutdown()
             raise
 
+    async def mend(self) -> None:
+        """End now what another process of the same database has left: for whoever knows that it has died."""
+        await self._opened_services().responses.mend()
+
     async def drain(self, *, at_once: bool = False) -> None:
         """Take no new turns, and let those that run end: within their share of the time to shut down, or ``at_once``.
 

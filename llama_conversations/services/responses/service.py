@@ -111,6 +111,10 @@ class ResponsesServiceImpl(Responses):
         await self._leases.start()
         await self._background.start()
 
+    async def mend(self) -> None:
+        """End the turns of a process that has just died, without waiting for the next sweep."""
+        await self._leases.sweep()
+
     async def drain(self, *, at_once: bool = False) -> None:
         """Take no new turns; let running ones end, as far as time allows, or stop them ``at_once``.
 

@@ -53,7 +53,7 @@ async def provider() -> AsyncIterator[LlamaCppInference]:
 
 
 def process_of(provider: LlamaCppInference) -> subprocess.Popen[str]:
-    process = provider._process._process
+    process = provider._loading._process._process
     assert process is not None
     return process
 
@@ -210,7 +210,7 @@ from llama_conversations_providers.inference.llama_cpp.provider import create
 async def main():
     provider = create(ProviderContext("embedded", LlamaCppConfig(context_length=512), {}))
     await provider.initialize()
-    print(provider._process._process.pid, flush=True)
+    print(provider._loading._process._process.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -240,7 +240,7 @@ async def test_a_damaged_model_is_named_with_llama_cpps_own_reason(tmp_path: Pat
     assert (source, key) == ("provider 'embedded'", "model_path")
     assert message.startswith(f"llama.cpp cannot load '{path}': ")
     assert not message.endswith(": ")
-    assert provider._process._process is None
+    assert provider._loading._process._process is None
     assert json.dumps(message)
 
 
