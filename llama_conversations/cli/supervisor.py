@@ -24,7 +24,7 @@ from llama_conversations.log import get_logger
 log = get_logger(__name__)
 
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
-"""Seconds until a worker that died is replaced: from the first at once to twice as long each time it dies early."""
+"""Seconds until a worker that died is replaced: twice as many each time it dies early."""
 
 STEADY_SECONDS = 30.0
 """A worker that has run for so long and dies is replaced as if it were the first time."""
@@ -101,17 +101,25 @@ class Supervisor:
         delay = FIRST_DELAY
         while not self._stopping.is_set():
             began = asyncio.get_running_loop().time()
-            async with self._started(number) as worker:
-                code = await self._watch(worker)
+            ending = await self._run_one(number)
             if self._stopping.is_set():
                 return
             if asyncio.get_running_loop().time() - began > STEADY_SECONDS:
                 delay = FIRST_DELAY
-            log.error("worker %d %s; another one is started in %g s", number, _ending(code), delay)
+            log.error("worker %d %s; another one is started in %g s", number, ending, delay)
             self._let_others_mend()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
             delay = min(2 * delay, LONGEST_DELAY)
+
+    async def _run_one(self, number: int) -> str:
+        """Start a worker and wait for its end; how it ended."""
+        try:
+            async with self._started(number) as worker:
+                return _ending(await self._watch(worker))
+        except OSError as error:  # no process, or no socket, was to be had
+            self._did_not_begin(number, f"Worker {number} cannot be started: {error}.")
+            return "was not started"
 
     @asynccontextmanager
     async def _started(self, number: int) -> AsyncIterator[_Worker]:
@@ -141,7 +149,7 @@ class Supervisor:
         told = await worker.channel.told()
         if told is None or isinstance(told, Failed):
             code = await worker.process.wait()
-            self._did_not_begin(worker, told.error if told else f"Worker {worker.number} {_ending(code)}.")
+            self._did_not_begin(worker.number, told.error if told else f"Worker {worker.number} {_ending(code)}.")
             return code
         self._serves(worker.number, told.lines)
         code = await self._end_of(worker)
@@ -156,12 +164,12 @@ class Supervisor:
         elif len(self._lines) == self._settings.workers:
             self._on_serving(self._lines[1])
 
-    def _did_not_begin(self, worker: _Worker, error: str) -> None:
+    def _did_not_begin(self, number: int, error: str) -> None:
         """At the start that is the end; later it is tried again."""
         if self._stopping.is_set():
             return
         if len(self._lines) == self._settings.workers:
-            log.error("worker %d cannot begin: %s", worker.number, error)
+            log.error("worker %d cannot begin: %s", number, error)
         else:
             self._failure = error
             self._stop(signal.SIGTERM)
