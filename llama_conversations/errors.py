@@ -472,6 +472,18 @@ class QueueFull(Overloaded):
         self.limit = limit
 
 
+class NotReady(StackError):
+    """The server lives, but cannot do its work now.
+
+    Args:
+        reason: The end of a sentence, such as ``it is shutting down``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The server is not ready: {reason}.")
+        self.reason = reason
+
+
 class ShuttingDown(StackError):
     """The server takes no new work."""
 

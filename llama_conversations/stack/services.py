@@ -18,6 +18,7 @@ from llama_conversations.services.inspect import InspectServiceImpl, ServedApi
 from llama_conversations.services.models import DiscoveryTiming, ModelAlias, ModelsServiceImpl
 from llama_conversations.services.prompts import PromptsServiceImpl
 from llama_conversations.services.providers import ProviderEntry, ProvidersServiceImpl
+from llama_conversations.services.readiness import Readiness
 from llama_conversations.services.references import ItemFinder
 from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings, TurnStores
 from llama_conversations.services.tools import ToolGroup, ToolServers
@@ -67,21 +68,23 @@ def build_services(
     models = ModelsServiceImpl(
         storage.registry, inference, _aliases(config), DiscoveryTiming(refresh=config.model_refresh_seconds)
     )
+    responses = ResponsesServiceImpl(
+        TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets),
+        models,
+        ToolServers(tool_runtimes, _tool_groups(config)),
+        _turn_settings(config),
+    )
+    readiness = Readiness(storage.health, lambda: responses.is_draining)
     return Services(
         conversations=ConversationServiceImpl(
             storage.conversations, ItemFinder(storage.conversations, storage.responses)
         ),
-        responses=ResponsesServiceImpl(
-            TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets),
-            models,
-            ToolServers(tool_runtimes, _tool_groups(config)),
-            _turn_settings(config),
-        ),
+        responses=responses,
         chat_completions=ChatCompletionsServiceImpl(models),
         models=models,
         prompts=PromptsServiceImpl(storage.prompts),
         providers=ProvidersServiceImpl(providers),
-        inspect=InspectServiceImpl(_served(inference_types), storage.health, version("llama-conversations")),
+        inspect=InspectServiceImpl(_served(inference_types), readiness, version("llama-conversations")),
     )
 
 

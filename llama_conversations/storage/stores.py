@@ -320,3 +320,8 @@ class HealthStore(Protocol):
     async def ping(self) -> None:
         """Errors: ``StorageUnavailable`` when the database does not answer."""
         ...
+
+    @abstractmethod
+    async def try_write(self) -> None:
+        """Write something that means nothing. Errors: ``StorageUnavailable`` when that cannot be done."""
+        ...

@@ -111,6 +111,11 @@ class ResponsesServiceImpl(Responses):
         await self._leases.start()
         await self._background.start()
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether no new turns are taken."""
+        return self._runner.is_closed
+
     async def mend(self) -> None:
         """End the turns of a process that has just died, without waiting for the next sweep."""
         await self._leases.sweep()
