@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llama_conversations.cli import config_commands, list_commands
+from llama_conversations.cli import config_commands, db_commands, list_commands
 from llama_conversations.cli.failures import FAILED, problem_list, told_plainly
 from llama_conversations.cli.options import Source, Variables, environment
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(list_commands.app, name="list")
 app.add_typer(config_commands.app, name="config")
+app.add_typer(db_commands.app, name="db")
 
 
 @app.command()
