@@ -54,8 +54,12 @@ class ConversationStore(Protocol):
         ...
 
     @abstractmethod
-    async def delete(self, scope: AccessScope, conversation_id: str) -> None:
-        """Delete with all items. Errors: ``ConversationNotFound``."""
+    async def delete(self, scope: AccessScope, conversation_id: str, *, with_responses: bool = False) -> None:
+        """Delete with all items; ``with_responses``: also what was made in it, and kept of it, elsewhere.
+
+        That is the responses with their events and requests, and the answers to requests with idempotency keys. Turns
+        that run store nothing then. Errors: ``ConversationNotFound``.
+        """
         ...
 
     @abstractmethod
