@@ -44,6 +44,7 @@ RecordingMode = Literal["live", "record", "replay", "record-if-missing"]
 ApiName = Annotated[str, AfterValidator(_known_api)]
 Name = Annotated[str, StringConstraints(min_length=1)]
 Seconds = Annotated[float, Field(gt=0)]
+Days = Annotated[float, Field(gt=0)]
 
 
 def _matching(pattern: re.Pattern[str], demand: str) -> AfterValidator:
@@ -267,6 +268,19 @@ class TurnsConfig(SettingsModel):
     )
 
 
+class RetentionConfig(SettingsModel):
+    """How long things are kept."""
+
+    responses: Days | None = Field(
+        default=None, description="Days after its creation on which a response is deleted; left out: never"
+    )
+    conversations: Days | None = Field(
+        default=None,
+        description="Days after its last item on which a conversation is deleted, with its items; left out: never",
+    )
+    every_seconds: Seconds = Field(default=3600, description="How often what is too old is looked for")
+
+
 class InferenceRecordingConfig(SettingsModel):
     """Whether model servers are asked, or what they once said is said again."""
 
@@ -313,6 +327,9 @@ class StackRunConfig(SettingsModel):
     server: ServerConfig = Field(default_factory=ServerConfig, description="How the server is reached")
     turns: TurnsConfig = Field(
         default_factory=TurnsConfig, description="How turns are guarded against processes that die"
+    )
+    retention: RetentionConfig = Field(
+        default_factory=RetentionConfig, description="How long things are kept; by default for ever"
     )
     inference_recording: InferenceRecordingConfig = Field(
         default_factory=InferenceRecordingConfig,

@@ -21,6 +21,7 @@ from llama_conversations.services.providers import ProviderEntry, ProvidersServi
 from llama_conversations.services.readiness import Readiness
 from llama_conversations.services.references import ItemFinder
 from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings, TurnStores
+from llama_conversations.services.retention import RetentionSettings
 from llama_conversations.services.tools import ToolGroup, ToolServers
 from llama_conversations.stack.known_apis import SERVICE_APIS
 from llama_conversations.storage.open import Storage
@@ -111,6 +112,12 @@ def _turn_settings(config: StackRunConfig) -> TurnSettings:
         max_background=config.server.limits.max_background_turns,
         max_queued=config.server.limits.max_queued_turns,
     )
+
+
+def retention_settings(config: StackRunConfig) -> RetentionSettings:
+    """How long things are kept."""
+    kept = config.retention
+    return RetentionSettings(kept.responses, kept.conversations, kept.every_seconds)
 
 
 def _served(inference_types: Sequence[str]) -> Sequence[ServedApi]:

@@ -21,6 +21,7 @@ from llama_conversations.storage.sql_jobs import SqlJobStore
 from llama_conversations.storage.sql_prompts import SqlPromptStore
 from llama_conversations.storage.sql_registry import SqlHealthStore, SqlRegistryStore, SqlSecretStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
+from llama_conversations.storage.sql_retention import SqlRetentionStore
 from llama_conversations.storage.stores import (
     ConversationStore,
     HealthStore,
@@ -29,6 +30,7 @@ from llama_conversations.storage.stores import (
     PromptStore,
     RegistryStore,
     ResponseStore,
+    RetentionStore,
     SecretStore,
 )
 
@@ -50,6 +52,7 @@ class Storage:
     registry: RegistryStore
     secrets: SecretStore
     health: HealthStore
+    retention: RetentionStore
     location: str
 
 
@@ -77,6 +80,7 @@ async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIter
             registry=SqlRegistryStore(databases[stores.registry.backend]),
             secrets=SqlSecretStore(state),
             health=SqlHealthStore(state),
+            retention=SqlRetentionStore(state),
             location=str(config.backends[stores.state.backend].path),
         )
 
