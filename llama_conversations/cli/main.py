@@ -45,7 +45,7 @@ def run(  # noqa: PLR0913 each is an argument or an option of the command
     ] = None,
     env: Variables = None,
 ) -> None:
-    """Serve a configuration until Ctrl-C or SIGTERM; what runs then may finish."""
+    """Serve a configuration until Ctrl-C or SIGTERM; what runs then may finish. See docs/operations.md."""
     from llama_conversations.cli.serving import Listening, Recording, run_stack
 
     environ = environment(env)
