@@ -42,6 +42,7 @@
     ├── IdempotencyKeyLost               a key's lease ran out before its request had an effect
     ├── Overloaded                       try again later
     │   └── QueueFull
+    ├── NotReady                         the server lives, but its database cannot be written to, or it shuts down
     ├── ShuttingDown                     try again later
     ├── ConfigError                      run.yaml, or what it names, is wrong
     │   └── EnvVarError

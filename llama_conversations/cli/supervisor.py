@@ -59,6 +59,7 @@ class Supervisor:
         self, loaded: LoadedConfig, listener: socket.socket, on_serving: Callable[[Sequence[str]], None]
     ) -> None:
         self._loaded, self._listener, self._on_serving = loaded, listener, on_serving
+        self._shared_fd = listener.fileno()
         self._settings = loaded.config.server
         self._workers: dict[int, _Worker] = {}
         self._lines: dict[int, Sequence[str]] = {}
@@ -126,21 +127,27 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
-            fds = (theirs.fileno(), self._listener.fileno())
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "llama_conversations.cli.worker", str(fds[0])),
-                pass_fds=fds,
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            try:
+                process = await self._new_process(theirs)
+            except BaseException:
+                ours.close()
+                raise
         worker = self._workers[number] = _Worker(number, process, await Channel.over(ours))
         try:
             with contextlib.suppress(OSError):  # it has ended already, which its exit code tells
-                await worker.channel.send_launch(Launch(self._loaded, fds[1], number))
+                await worker.channel.send_launch(Launch(self._loaded, self._shared_fd, number))
             yield worker
         finally:
             del self._workers[number]
             worker.channel.writer.close()
+
+    async def _new_process(self, end: socket.socket) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "llama_conversations.cli.worker", str(end.fileno())),
+            pass_fds=(end.fileno(), self._shared_fd),
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     async def _watch(self, worker: _Worker) -> int:
         """Wait for a worker's end; its exit code."""

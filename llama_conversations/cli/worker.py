@@ -26,11 +26,10 @@ async def work(end: socket.socket) -> int:
     channel = await Channel.over(end)
     try:
         launch = await channel.launch()
-    except asyncio.IncompleteReadError:
-        return FAILED
-    configure_logging(launch.loaded.config.server.log_level, f"worker {launch.number}")
-    try:
+        configure_logging(launch.loaded.config.server.log_level, f"worker {launch.number}")
         await _serve(launch, channel)
+    except asyncio.IncompleteReadError:  # the supervisor is gone already
+        return FAILED
     except StackError as error:
         channel.send(Failed("\n".join([str(error), *getattr(error, "__notes__", ())])))
         return FAILED
