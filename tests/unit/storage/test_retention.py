@@ -81,7 +81,9 @@ async def test_conversations_go_that_are_idle_for_too_long_and_are_not_in_use(st
     turn = response(conversation_id=locked.id)
     await storage.responses.claim(ALICE, claim_of(turn))
     many = [await made(200, 0) for _ in range(CONVERSATIONS_AT_ONCE + 1)]
+    await storage.conversations.create(BOB, theirs := conversation(created_at=ago(1)), [])
     await one_pass(storage, conversations=90)
+    assert await exists(storage, BOB, theirs.id)
     left = [one.id for one in (idle, empty, young, active, locked, *many) if await exists(storage, ALICE, one.id)]
     assert left == [young.id, active.id, locked.id]
     assert rows(path, "SELECT count(*) FROM conversation_items") == [(4,)]
