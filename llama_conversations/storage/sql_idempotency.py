@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import orjson
-from sqlalchemy import bindparam, delete, insert, null, or_, select, tuple_, update
+from sqlalchemy import bindparam, delete, null, or_, select, tuple_, update
 
 from llama_conversations.errors import IdempotencyKeyReused
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import HELD, hold_parameters
-from llama_conversations.storage.expressions import in_json_array, now_ms
+from llama_conversations.storage.expressions import in_json_array, insert_if_absent, now_ms
 from llama_conversations.storage.records import (
     MICROSECONDS,
     KeptAnswer,
@@ -46,9 +46,10 @@ _FIELDS = tuple(
 )
 _IS_LOST = or_(keys.c.lease_expires_at < now_ms(), in_json_array(keys.c.lease_node, bindparam("dead_nodes")))
 
-_SELECT = Statement(select(*_FIELDS, _IS_LOST.label("is_lost")).where(*_THIS))
+_SELECT = Statement(select(*_FIELDS, _IS_LOST.label("is_lost")).where(*_THIS).with_for_update())
 _INSERT = Statement(
-    insert(keys).values(
+    insert_if_absent(keys)
+    .values(
         tenant=bindparam("tenant"),
         owner=bindparam("owner"),
         key=bindparam("key_"),
@@ -56,6 +57,7 @@ _INSERT = Statement(
         created_at=bindparam("created_at_"),
         **_LEASE,
     )
+    .returning(keys.c.key)
 )
 _DELETE = Statement(delete(keys).where(*_THIS))
 _TAKE_OVER = Statement(update(keys).where(*_THIS).values(**_LEASE))
@@ -92,6 +94,7 @@ _PURGE = Statement(
             )
             .order_by(keys.c.created_at)
             .limit(bindparam("limit"))
+            .with_for_update(skip_locked=True)
         )
     )
     .returning(keys.c.key)
@@ -175,14 +178,15 @@ def _answer_parameters(answer: KeptAnswer) -> dict[str, SqlValue]:
 
 
 def _claim(hold: KeyHold, values: dict[str, SqlValue], now: int, kept_us: int) -> Unit[KeyClaim]:
-    rows = yield Run(_SELECT, values)
-    known = _known(rows[0]) if rows else None
-    if known is not None and known.created_at < now - kept_us and (known.lease_node is None or known.is_lost):
-        yield Run(_DELETE, values)
-        known = None
-    if known is None:
-        yield Run(_INSERT, {**values, "created_at_": now})
-        return hold
+    known = None
+    while known is None:
+        if (yield Run(_INSERT, {**values, "created_at_": now})):
+            return hold
+        rows = yield Run(_SELECT, values)  # none, if the key was forgotten meanwhile
+        known = _known(rows[0]) if rows else None
+        if known is not None and known.created_at < now - kept_us and (known.lease_node is None or known.is_lost):
+            yield Run(_DELETE, values)
+            known = None
     if known.fingerprint != values["fingerprint_"]:
         raise IdempotencyKeyReused(hold.key)
     if known.lease_node is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import orjson
-from sqlalchemy import bindparam, delete, func, insert, null, or_, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal, null, or_, select, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import (
@@ -22,15 +22,18 @@ from llama_conversations.errors import (
 )
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_response
-from llama_conversations.storage.expressions import in_json_array, now_ms
+from llama_conversations.storage.expressions import in_json_array, now_ms, turn_taken
 from llama_conversations.storage.records import TERMINAL, EventRecord, Job, ResponseRecord
 from llama_conversations.storage.scopes import owned_by, scope_parameters
 from llama_conversations.storage.sql_events import insert_events
-from llama_conversations.storage.sql_responses import FREE_CONVERSATION, RESPONSE_FIELDS, read_response
+from llama_conversations.storage.sql_responses import RESPONSE_FIELDS, free_held, lock_held, read_response
 from llama_conversations.storage.tables import conversations, response_events, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 
 EVENTS_AT_ONCE = 500
+
+_TURN = 0x6C6C616D615F7175
+"""The turn of those who queue: two that count at once would both find room for the last one."""
 
 _JOB_FIELDS = (*RESPONSE_FIELDS, *(responses.c[name] for name in ("request", "streamed", "tenant", "owner")))
 _THIS = (responses.c.id == bindparam("id"), *owned_by(responses))
@@ -38,6 +41,7 @@ _NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 _LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
 _THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned_by(conversations))
 
+_TAKE_TURN = Statement(select(turn_taken(literal(_TURN, BigInteger))))
 _COUNT_QUEUED = Statement(select(func.count()).select_from(responses).where(responses.c.status == "queued"))
 _HOLD_CONVERSATION = Statement(
     update(conversations)
@@ -83,7 +87,10 @@ _FORGET_EVENTS = Statement(
 )
 _SELECT = Statement(select(*_JOB_FIELDS, responses.c.background).where(*_THIS))
 _CANCEL_WAITING = Statement(
-    update(responses).where(*_THIS).values(status="cancelled", head=bindparam("head_")).returning(*RESPONSE_FIELDS)
+    update(responses)
+    .where(*_THIS, responses.c.status == "queued")
+    .values(status="cancelled", head=bindparam("head_"))
+    .returning(*RESPONSE_FIELDS)
 )
 _ASK_TO_CANCEL = Statement(update(responses).where(*_THIS).values(cancel_requested=1))
 _SELECT_WANTED = Statement(
@@ -150,6 +157,7 @@ def _job(row: Row) -> Job:
 
 def _enqueue(job: Job, events: Sequence[EventRecord], limit: int) -> Unit[None]:
     response, owner = job.response, scope_parameters(job.scope)
+    yield Run(_TAKE_TURN, {})
     waiting = yield Run(_COUNT_QUEUED, {})
     if cast("int", waiting[0][0]) >= limit:
         raise QueueFull(limit)
@@ -192,8 +200,11 @@ def _request_cancel(scope: AccessScope, response_id: str, cancelled: Callable[[s
     if not rows[0][-1]:
         raise NotInBackground(response_id, "it was not created with 'background': true")
     if response.status == "queued":
+        yield from lock_held(response.conversation_id, response_id)
         ended = yield Run(_CANCEL_WAITING, {**this, "head_": cancelled(response.head)})
-        yield Run(FREE_CONVERSATION, {"conversation_id": response.conversation_id, "holder": response_id})
+        if not ended:  # it was taken up meanwhile
+            return (yield from _request_cancel(scope, response_id, cancelled))
+        yield from free_held(response.conversation_id, response_id)
         return read_response(ended[0])
     if response.status == "in_progress":
         yield Run(_ASK_TO_CANCEL, this)

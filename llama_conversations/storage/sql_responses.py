@@ -25,7 +25,7 @@ from llama_conversations.errors import (
 from llama_conversations.ids import RESPONSE_PREFIX, partition_in
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_response, with_result, without_response
-from llama_conversations.storage.expressions import in_json_array, now_ms
+from llama_conversations.storage.expressions import in_json_array, now_ms, unindexed
 from llama_conversations.storage.records import (
     Page,
     PageQuery,
@@ -79,7 +79,16 @@ _END_LEASE = Statement(
     .values(next_position=conversations.c.next_position + bindparam("count"), lease_holder=null(), **_NO_LEASE)
     .returning(conversations.c.next_position)
 )
-FREE_CONVERSATION = Statement(
+_LOCK_HELD = Statement(
+    select(conversations.c.id)
+    .where(
+        conversations.c.id == bindparam("conversation_id"),
+        conversations.c.lease_holder == bindparam("holder"),
+        conversations.c.lease_node.is_(None),
+    )
+    .with_for_update()
+)
+_FREE_CONVERSATION = Statement(
     update(conversations)
     .where(
         conversations.c.id == bindparam("conversation_id"),
@@ -88,7 +97,6 @@ FREE_CONVERSATION = Statement(
     )
     .values(lease_holder=null(), **_NO_LEASE)
 )
-"""Frees what a response in the background holds; a turn of a living process gives back its conversation itself."""
 _INSERT = Statement(
     insert(responses).values(
         {
@@ -106,7 +114,8 @@ _FINISH = Statement(
     .returning(responses.c.id)
 )
 _SELECT = Statement(select(*RESPONSE_FIELDS).where(*_THIS))
-_DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id, responses.c.conversation_id))
+_SELECT_CONVERSATION_OF = Statement(select(responses.c.conversation_id).where(*_THIS))
+_DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
 
 _RENEW = tuple(
     Statement(
@@ -134,16 +143,26 @@ _EXPIRED = {
     )
     for table in (conversations, responses)
 }
-_FREE_EXPIRED = Statement(update(conversations).where(_EXPIRED[conversations]).values(lease_holder=null(), **_NO_LEASE))
+_FREE_EXPIRED = Statement(
+    update(conversations)
+    .where(
+        conversations.c.id.in_(
+            select(conversations.c.id).where(_EXPIRED[conversations]).with_for_update(skip_locked=True)
+        )
+    )
+    .values(lease_holder=null(), **_NO_LEASE)
+)
 _SELECT_EXPIRED = Statement(
     select(responses.c.id, responses.c.head, responses.c.conversation_id)
     .where(_EXPIRED[responses])
+    .order_by(unindexed(responses.c.id))  # all sweeps lock them in one order
     .limit(bindparam("limit"))
 )
 _FAIL = Statement(
     update(responses)
-    .where(responses.c.id == bindparam("id_"))
+    .where(responses.c.id == bindparam("id_"), _EXPIRED[responses])
     .values(status="failed", head=bindparam("head_"), **_NO_LEASE)
+    .returning(responses.c.id)
 )
 
 _newest = select(*RESPONSE_FIELDS, literal(0).label("depth")).where(*_THIS).cte("chain", recursive=True)
@@ -313,17 +332,31 @@ def _leasing_nodes() -> Unit[set[str]]:
 def _sweep(dead_nodes: str, failed: Callable[[str], str]) -> Unit[Sequence[str]]:
     yield Run(_FREE_EXPIRED, {"dead_nodes": dead_nodes})
     rows = yield Run(_SELECT_EXPIRED, {"dead_nodes": dead_nodes, "limit": SWEEP_BATCH})
-    expired = cast("Sequence[tuple[str, str, str | None]]", rows)
-    for response_id, head, conversation_id in expired:
-        yield Run(_FAIL, {"id_": response_id, "head_": failed(head)})
-        yield from _free(conversation_id, response_id)
-    return [response_id for response_id, *_ in expired]
+    swept = []
+    for response_id, head, conversation_id in cast("Sequence[tuple[str, str, str | None]]", rows):
+        yield from lock_held(conversation_id, response_id)
+        if (yield Run(_FAIL, {"id_": response_id, "head_": failed(head), "dead_nodes": dead_nodes})):
+            yield from free_held(conversation_id, response_id)
+            swept.append(response_id)
+    return swept
 
 
-def _free(conversation_id: str | None, response_id: str) -> Unit[None]:
-    """Give back a conversation that a response holds without a node: one that runs in the background."""
+def lock_held(conversation_id: str | None, response_id: str) -> Unit[None]:
+    """Part of a unit of work that is about to end a response: a conversation is locked before its responses.
+
+    So nobody who ends a turn and locks both waits for somebody who waits for him.
+    """
     if conversation_id is not None:
-        yield Run(FREE_CONVERSATION, {"conversation_id": conversation_id, "holder": response_id})
+        yield Run(_LOCK_HELD, {"conversation_id": conversation_id, "holder": response_id})
+
+
+def free_held(conversation_id: str | None, response_id: str) -> Unit[None]:
+    """Part of a unit of work: give back a conversation that a response holds without a node, in the background.
+
+    A turn of a living process gives back its conversation itself.
+    """
+    if conversation_id is not None:
+        yield Run(_FREE_CONVERSATION, {"conversation_id": conversation_id, "holder": response_id})
 
 
 def _get(scope: AccessScope, response_id: str) -> Unit[ResponseRecord]:
@@ -349,10 +382,12 @@ def _list(scope: AccessScope, page: PageQuery, model: str | None) -> Unit[Page[R
 
 
 def _delete(scope: AccessScope, response_id: str) -> Unit[None]:
-    rows = yield Run(_DELETE, _this(scope, response_id))
-    if not rows:
+    rows = yield Run(_SELECT_CONVERSATION_OF, _this(scope, response_id))
+    conversation_id = cast("str | None", rows[0][0]) if rows else None
+    yield from lock_held(conversation_id, response_id)
+    if not (yield Run(_DELETE, _this(scope, response_id))):
         raise ResponseNotFound(response_id)
-    yield from _free(cast("str | None", rows[0][1]), response_id)
+    yield from free_held(conversation_id, response_id)
 
 
 def _read_chain(scope: AccessScope, response_id: str) -> Unit[Sequence[ResponseRecord]]:

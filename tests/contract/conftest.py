@@ -1,6 +1,6 @@
 """What the contract tests share: one real server per worker process, and clients that talk to it over HTTP.
 
-Everything that is tested here runs once for every database of ``DATABASES``.
+Everything that is tested here runs once for every database of ``DATABASES``, unless it never gets as far as a database.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from harness.postgres import Cluster
 from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
 
@@ -26,19 +27,27 @@ Backend = Mapping[str, object]
 """A backend's settings, as they stand under ``storage.backends`` in a run.yaml."""
 
 
-def sqlite(directory: Path) -> Backend:
-    """An embedded database in a directory."""
-    return {"type": "sql_sqlite", "path": str(directory / "state.db")}
+DATABASES = ("sqlite", "postgres")
+"""What everything in this folder runs on, but for tests that are marked otherwise with ``databases``."""
 
 
-DATABASES: Mapping[str, Callable[[Path], Backend]] = {"sqlite": sqlite}
-"""By name: from a directory to the settings of a database that is the same for the same directory."""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("databases")
+        kinds = DATABASES if marker is None else marker.args
+        metafunc.parametrize("database", kinds, indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session", params=DATABASES)
+@pytest.fixture(scope="session")
 def database(request: pytest.FixtureRequest) -> Callable[[Path], Backend]:
-    """The kind of database that the server keeps everything in."""
-    return DATABASES[request.param]
+    """The kind of database that the server keeps everything in.
+
+    From a directory to the settings of a database that is the same for the same directory.
+    """
+    if request.param == "sqlite":
+        return lambda directory: {"type": "sql_sqlite", "path": str(directory / "state.db")}
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return lambda directory: cluster.backend(cluster.database(directory))
 
 
 @pytest.fixture(scope="session")

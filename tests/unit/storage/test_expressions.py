@@ -24,7 +24,9 @@ def test_every_statement_can_be_written_for_postgresql_too(name: str) -> None:
 def test_a_condition_is_written_as_it_is_so_that_an_index_can_serve_it() -> None:
     condition = and_(column("x") == 1, in_json_array(column("id"), bindparam("ids")))
     assert written(condition, SQLITE).endswith("AND id IN (SELECT value FROM json_each(?))")
-    assert written(condition, POSTGRESQL).endswith("AND id = ANY (SELECT jsonb_array_elements_text((%(ids)s)::jsonb))")
+    assert written(condition, POSTGRESQL).endswith(
+        "AND id = ANY (ARRAY(SELECT jsonb_array_elements_text((%(ids)s)::jsonb)))"
+    )
     pairs = and_(column("x") == 1, json_contains(column("m"), bindparam("pairs")))
     assert " AND NOT EXISTS (SELECT 1 FROM json_each(?) AS wanted" in written(pairs, SQLITE)
     assert written(pairs, SQLITE).endswith("had.atom = wanted.atom))")

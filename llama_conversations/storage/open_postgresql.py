@@ -1,0 +1,77 @@
+"""Open a PostgreSQL database: its schema brought up to date by one process at a time, then a pool of connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from llama_conversations.config.postgres_backend import PostgresBackend
+from llama_conversations.errors import StorageUnavailable
+from llama_conversations.storage.migrations import HEAD_REVISION
+
+try:
+    from llama_conversations.storage.dialects.postgresql import Connection, PostgresqlSettings, connect, open_database
+    from llama_conversations.storage.dialects.postgresql_failures import DRIVER_ERRORS
+except ModuleNotFoundError as error:
+    raise StorageUnavailable(
+        "PostgreSQL needs a package that is not installed: run `pip install 'llama-conversations[postgres]'`."
+    ) from error
+
+if TYPE_CHECKING:
+    from llama_conversations.storage.database import Database
+
+UPGRADE_LOCK = 0x6C6C616D615F6376
+"""Key of the advisory lock under which the schema is upgraded."""
+
+_REVISION = "SELECT version_num FROM alembic_version"
+_HAS_REVISION = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
+
+
+@asynccontextmanager
+async def open_postgresql(backend: PostgresBackend) -> AsyncIterator[Database]:
+    """The database, its schema upgraded; what runs is finished at the end.
+
+    Errors: ``StorageUnavailable``, ``DatabaseTooNew``.
+    """
+    settings = PostgresqlSettings(
+        dsn=backend.address.dsn,
+        location=backend.location,
+        pool_size=backend.pool_size,
+        statement_timeout=backend.statement_timeout_seconds,
+        connect_timeout=backend.connect_timeout_seconds,
+        transaction_pooling=backend.transaction_pooling,
+    )
+    try:
+        await _upgrade(settings)
+        database = await open_database(settings)
+    except (*DRIVER_ERRORS, ValueError) as error:  # ValueError: a certificate's file that is none
+        reason = str(error) or type(error).__name__
+        raise StorageUnavailable(f"The database {settings.location} cannot be opened: {reason}") from error
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def _upgrade(settings: PostgresqlSettings) -> None:
+    """Bring the schema to the newest revision."""
+    connection = await connect(settings)
+    try:
+        up_to_date = await _revision(connection) == HEAD_REVISION
+    finally:
+        with suppress(*DRIVER_ERRORS):
+            await connection.close()
+    if up_to_date:
+        return
+    # Alembic is slow to import and seldom needed: only when there is something to upgrade.
+    from llama_conversations.storage.migrations.upgrade_postgresql import upgrade_postgresql
+
+    await upgrade_postgresql(settings, UPGRADE_LOCK)
+
+
+async def _revision(connection: Connection) -> str | None:
+    if not await connection.fetch(_HAS_REVISION):
+        return None
+    rows = await connection.fetch(_REVISION)
+    return str(rows[0][0]) if rows else None
