@@ -63,8 +63,10 @@ def _sqlite_json_contains(element: json_contains, compiler: SQLCompiler, **optio
 
 @compiles(json_contains, "postgresql")
 def _postgresql_json_contains(element: json_contains, compiler: SQLCompiler, **options: object) -> str:
+    # jsonb holds no U+0000: U+FFFF, no character either, stands for it. JSON stays JSON by that, also where the
+    # "\\u0000" is but the end of a written backslash and some letters.
     column, pairs = (compiler.process(argument, **options) for argument in _arguments(element))
-    return f"({column})::jsonb @> ({pairs})::jsonb"
+    return f"replace({column}, '\\u0000', '\\uffff')::jsonb @> replace({pairs}, '\\u0000', '\\uffff')::jsonb"
 
 
 class in_json_array(_Condition):  # noqa: N801

@@ -11,7 +11,13 @@ from llama_conversations.errors import StorageUnavailable
 from llama_conversations.storage.migrations import HEAD_REVISION
 
 try:
-    from llama_conversations.storage.dialects.postgresql import Connection, PostgresqlSettings, connect, open_database
+    from llama_conversations.storage.dialects.postgresql import (
+        Connection,
+        PostgresqlSettings,
+        connect,
+        new_node,
+        open_database,
+    )
     from llama_conversations.storage.dialects.postgresql_failures import DRIVER_ERRORS
 except ModuleNotFoundError as error:
     raise StorageUnavailable(
@@ -37,6 +43,7 @@ async def open_postgresql(backend: PostgresBackend) -> AsyncIterator[Database]:
     settings = PostgresqlSettings(
         dsn=backend.address.dsn,
         location=backend.location,
+        node=new_node(),
         pool_size=backend.pool_size,
         statement_timeout=backend.statement_timeout_seconds,
         connect_timeout=backend.connect_timeout_seconds,

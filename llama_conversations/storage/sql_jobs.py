@@ -138,7 +138,8 @@ class SqlJobStore:
 
     async def cancel_requests(self, response_ids: Collection[str]) -> Collection[str]:
         """Find those that are to be cancelled."""
-        return await self._database.read(_cancel_requests(response_ids))
+        asked = frozenset(response_ids)  # as they are now: the caller's collection may grow before the rows are there
+        return await self._database.read(_cancel_requests(asked))
 
     async def add_events(self, response_id: str, events: Sequence[EventRecord]) -> None:
         """Keep events."""
@@ -213,9 +214,9 @@ def _request_cancel(scope: AccessScope, response_id: str, cancelled: Callable[[s
     return response
 
 
-def _cancel_requests(response_ids: Collection[str]) -> Unit[Collection[str]]:
+def _cancel_requests(response_ids: frozenset[str]) -> Unit[Collection[str]]:
     rows = yield Run(_SELECT_WANTED, {"ids": orjson.dumps(list(response_ids)).decode()})
-    return set(response_ids) - {cast("str", row[0]) for row in rows}
+    return response_ids - {cast("str", row[0]) for row in rows}
 
 
 def _events(scope: AccessScope, response_id: str, after: int) -> Unit[tuple[Job, Sequence[EventRecord]]]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -28,14 +29,44 @@ Backend = Mapping[str, object]
 
 
 DATABASES = ("sqlite", "postgres")
-"""What everything in this folder runs on, but for tests that are marked otherwise with ``databases``."""
+"""What everything in this folder runs on, but for what ``ON_ONE_DATABASE`` names and ``databases`` marks."""
+
+ON_ONE_DATABASE = (
+    "catalog/",
+    "context/",
+    "conversations/test_bad_requests.py",
+    "conversations/test_official_client.py",
+    "responses/test_any_answer.py",
+    "responses/test_failing_models.py",
+    "responses/test_model_requests.py",
+    "responses/test_official_client.py",
+    "responses/test_refused_requests.py",
+    "responses/test_stable_prefix.py",
+    "responses/test_storage_growth.py",
+    "responses/test_streams.py",
+    "responses/test_tool_turns.py",
+    "tools/",
+    "upstream_responses/",
+    "websocket/",
+)
+"""What is tested here happens between the client, the server and the model server: the database has no part in it.
+
+With ``--all-databases`` it runs on all of them nevertheless.
+"""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("databases")
-        kinds = DATABASES if marker is None else marker.args
-        metafunc.parametrize("database", kinds, indirect=True, scope="session")
+        metafunc.parametrize("database", _databases(metafunc), indirect=True, scope="session")
+
+
+def _databases(metafunc: pytest.Metafunc) -> Sequence[str]:
+    marker = metafunc.definition.get_closest_marker("databases")
+    if marker is not None:
+        return marker.args
+    here = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
+    one = here.startswith(ON_ONE_DATABASE) and not metafunc.config.getoption("--all-databases")
+    return DATABASES[:1] if one else DATABASES
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +136,9 @@ class NewServer(Protocol):
 
 
 @pytest.fixture
-def new_server(database: Callable[[Path], Backend], model: ScriptedModel, tmp_path: Path) -> Iterator[NewServer]:
+def new_server(
+    request: pytest.FixtureRequest, database: Callable[[Path], Backend], model: ScriptedModel, tmp_path: Path
+) -> Iterator[NewServer]:
     """For tests that stop, kill or configure a server. What they leave running is stopped."""
     servers: list[StackServer] = []
 
@@ -114,8 +147,12 @@ def new_server(database: Callable[[Path], Backend], model: ScriptedModel, tmp_pa
     ) -> StackServer:
         place = directory or tmp_path / f"server{len(servers)}"
         place.mkdir(exist_ok=True, parents=True)
-        sections = {"storage": {"backends": {"default": database(place)}}, **sections}
+        backend = database(place)
+        sections = {"storage": {"backends": {"default": backend}}, **sections}
         servers.append(StackServer(place, scripted_config(place, model.base_url, **sections), environ))
+        if backend["type"] == "sql_postgres":  # there, only time tells that a process has died
+            cluster: Cluster = request.getfixturevalue("postgres")
+            servers[-1].after_kill = partial(cluster.let_leases_run_out, str(backend["db"]))
         return servers[-1]
 
     yield make

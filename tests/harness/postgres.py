@@ -159,6 +159,14 @@ class Cluster:
 
         _in_its_own_loop(upgrade())
 
+    def let_leases_run_out(self, database: str, pid: int) -> None:
+        """Let those of a process that was killed run out, as the time would, once nothing of it is running any more."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.execute(f"SELECT 1 FROM pg_stat_activity WHERE application_name LIKE '%-{pid}-%'"):
+            assert time.monotonic() < deadline
+        for table in ("conversations", "responses", "idempotency_keys"):
+            self.execute(f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node LIKE '%-{pid}-%'", database)
+
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run a statement on a connection of its own; its rows."""
         return query(self.port, database, sql)

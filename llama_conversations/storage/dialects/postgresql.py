@@ -13,6 +13,9 @@ answer holds for the moment of its last statement that found something.
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -36,9 +39,6 @@ from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Step, U
 
 T = TypeVar("T")
 
-APPLICATION_NAME = "llama-conversations"
-"""What the server's own lists of connections show."""
-
 PREPARED_STATEMENTS = 512
 """Statements that a connection keeps prepared: all that there are."""
 
@@ -47,6 +47,13 @@ _GRACE_SECONDS = 5.0
 
 _SQL: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+
+
+def new_node() -> str:
+    """A name for this process: it says where it runs, and no other has it, whatever runs there later."""
+    machine = re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())[:20]
+    return f"{machine}-{os.getpid()}-{secrets.token_hex(4)}"
+
 
 ConnectArgument: TypeAlias = str | int | float | Mapping[str, str]
 
@@ -110,6 +117,7 @@ class PostgresqlSettings:
     Attributes:
         dsn: A URL as libpq defines it, everything in it encoded.
         location: The server and its database, for people: no secrets.
+        node: The name of this process, which the server's lists of connections show, too.
         pool_size: Connections at the most.
         transaction_pooling: A pooler may give each transaction another connection to the server: nothing may be
             expected of the session.
@@ -117,6 +125,7 @@ class PostgresqlSettings:
 
     dsn: str
     location: str
+    node: str
     pool_size: int
     statement_timeout: float
     connect_timeout: float
@@ -144,7 +153,7 @@ class PostgresqlSettings:
             "command_timeout": self.statement_timeout + _GRACE_SECONDS,
             "statement_cache_size": 0 if self.transaction_pooling else PREPARED_STATEMENTS,
             "max_cached_statement_lifetime": 0,
-            "server_settings": {"application_name": APPLICATION_NAME, **limits},
+            "server_settings": {"application_name": f"llama-conversations {self.node}", **limits},
         }
 
 
@@ -164,14 +173,13 @@ class PostgresqlDatabase:
     def __init__(self, pool: Pool, settings: PostgresqlSettings) -> None:
         self._pool, self._settings = pool, settings
         self._statements = PositionalStatements(_SQL)
-        self._node = f"node-{secrets.token_hex(8)}"
         self._units: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
     def node(self) -> str:
         """The name under which this process holds leases."""
-        return self._node
+        return self._settings.node
 
     def dead_nodes(self, nodes: Collection[str]) -> Collection[str]:  # noqa: ARG002
         """None: whether a process on another machine has died is told by its leases alone."""
