@@ -312,7 +312,8 @@ async def _roll_back(connection: Connection) -> None:
         if not connection.is_closed() and connection.is_in_transaction():
             await connection.execute("ROLLBACK")
     except DRIVER_ERRORS:  # then the server rolls back, when it finds the connection gone
-        connection.terminate()
+        with suppress(*DRIVER_ERRORS):  # it may be out of our hands already
+            connection.terminate()
 
 
 async def _commit(connection: Connection) -> None:
