@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import orjson
-from sqlalchemy import bindparam, delete, null, or_, select, tuple_, update
+from sqlalchemy import bindparam, delete, null, or_, select, update
 
 from llama_conversations.errors import IdempotencyKeyReused
 from llama_conversations.storage.database import Database
@@ -24,7 +24,7 @@ from llama_conversations.storage.records import (
 )
 from llama_conversations.storage.scopes import owned_by
 from llama_conversations.storage.tables import idempotency_keys as keys
-from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
+from llama_conversations.storage.unit_of_work import Row, Run, RunMany, SqlValue, Statement, Unit
 
 KEPT_SECONDS = 24 * 3600.0
 """How long a key is known, from its first use on."""
@@ -83,21 +83,15 @@ _RENEW = Statement(
     )
     .values(lease_expires_at=now_ms() + bindparam("lease_ms"))
 )
-_PURGE = Statement(
-    delete(keys)
+_SELECT_OLD = Statement(
+    select(*_KEY)
     .where(
-        tuple_(*_KEY).in_(
-            select(*_KEY)
-            .where(
-                keys.c.created_at < bindparam("oldest"),
-                or_(keys.c.lease_expires_at.is_(None), keys.c.lease_expires_at < now_ms()),
-            )
-            .order_by(keys.c.created_at)
-            .limit(bindparam("limit"))
-            .with_for_update(skip_locked=True)
-        )
+        keys.c.created_at < bindparam("oldest"),
+        or_(keys.c.lease_expires_at.is_(None), keys.c.lease_expires_at < now_ms()),
     )
-    .returning(keys.c.key)
+    .order_by(keys.c.created_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
 )
 
 
@@ -164,8 +158,7 @@ class SqlIdempotencyStore:
 
     async def purge(self) -> int:
         """Forget a batch of old keys."""
-        purged = _run(_PURGE, {"oldest": now_us() - self._kept_us, "limit": PURGE_BATCH})
-        return len(await self._database.write(purged))
+        return await self._database.write(_purge(now_us() - self._kept_us))
 
 
 def _answer_parameters(answer: KeptAnswer) -> dict[str, SqlValue]:
@@ -206,6 +199,12 @@ def _known(row: Row) -> _Known:
 def _release(hold: KeyHold) -> Unit[None]:
     yield Run(_FORGET_WITHOUT_EFFECT, hold_parameters(hold))
     yield Run(_END_LEASE, hold_parameters(hold))
+
+
+def _purge(oldest: int) -> Unit[int]:
+    rows = yield Run(_SELECT_OLD, {"oldest": oldest, "limit": PURGE_BATCH})
+    yield RunMany(_DELETE, [{"tenant": tenant, "owner": owner, "key_": key} for tenant, owner, key in rows])
+    return len(rows)
 
 
 def _run(statement: Statement, values: dict[str, SqlValue]) -> Unit[Sequence[Row]]:

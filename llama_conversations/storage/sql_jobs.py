@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import orjson
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal, null, or_, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal, literal_column, null, or_, select, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import (
@@ -41,8 +41,9 @@ _NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 _LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
 _THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned_by(conversations))
 
+_IS_QUEUED = responses.c.status == literal_column("'queued'")  # written out: a partial index has these words
 _TAKE_TURN = Statement(select(turn_taken(literal(_TURN, BigInteger))))
-_COUNT_QUEUED = Statement(select(func.count()).select_from(responses).where(responses.c.status == "queued"))
+_COUNT_QUEUED = Statement(select(func.count()).select_from(responses).where(_IS_QUEUED))
 _HOLD_CONVERSATION = Statement(
     update(conversations)
     .where(
@@ -63,12 +64,12 @@ _TAKE = Statement(
     .where(
         responses.c.id
         == select(responses.c.id)
-        .where(responses.c.status == "queued")
+        .where(_IS_QUEUED)
         .order_by(responses.c.created_at, responses.c.id)
-        .limit(1)
+        .limit(literal_column("1"))
         .with_for_update(skip_locked=True)
         .scalar_subquery(),
-        responses.c.status == "queued",
+        _IS_QUEUED,
     )
     .values(status="in_progress", **_LEASE)
     .returning(*_JOB_FIELDS)
@@ -88,7 +89,7 @@ _FORGET_EVENTS = Statement(
 _SELECT = Statement(select(*_JOB_FIELDS, responses.c.background).where(*_THIS))
 _CANCEL_WAITING = Statement(
     update(responses)
-    .where(*_THIS, responses.c.status == "queued")
+    .where(*_THIS, _IS_QUEUED)
     .values(status="cancelled", head=bindparam("head_"))
     .returning(*RESPONSE_FIELDS)
 )

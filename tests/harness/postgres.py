@@ -157,7 +157,7 @@ class Cluster:
             async with open_storage(config, lease_seconds=30):
                 pass
 
-        _in_its_own_loop(upgrade())
+        in_its_own_loop(upgrade())
 
     def let_leases_run_out(self, database: str, pid: int) -> None:
         """Let those of a process that was killed run out, as the time would, once nothing of it is running any more."""
@@ -184,10 +184,10 @@ def query(port: int, database: str, sql: str) -> list[tuple[object, ...]]:
         finally:
             await connection.close()
 
-    return _in_its_own_loop(run())
+    return in_its_own_loop(run())
 
 
-def _in_its_own_loop(work: Coroutine[None, None, T]) -> T:
+def in_its_own_loop(work: Coroutine[None, None, T]) -> T:
     """Run it to its end, whether this thread has a loop that runs or not."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
