@@ -53,7 +53,8 @@ async def open_postgresql(backend: PostgresBackend) -> AsyncIterator[Database]:
         await _upgrade(settings)
         database = await open_database(settings)
     except (*DRIVER_ERRORS, ValueError) as error:  # ValueError: a certificate's file that is none
-        reason = str(error) or type(error).__name__
+        silent = f"no answer within {settings.connect_timeout:g} s" if isinstance(error, TimeoutError) else ""
+        reason = str(error) or silent or type(error).__name__
         raise StorageUnavailable(f"The database {settings.location} cannot be opened: {reason}") from error
     try:
         yield database

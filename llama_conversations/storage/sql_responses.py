@@ -18,6 +18,7 @@ from llama_conversations.errors import (
     ConversationLocked,
     ConversationNotFound,
     CursorNotFound,
+    OutcomeUnknown,
     PreviousResponseNotFound,
     ResponseNotFound,
     TurnLost,
@@ -227,10 +228,24 @@ class SqlResponseStore:
     async def commit(self, scope: AccessScope, commit: TurnCommit) -> None:
         """End a turn."""
         check_distinct(commit.items)
+        try:
+            await self._database.write(self._ending(scope, commit))
+        except OutcomeUnknown:
+            await self._commit_again(scope, commit)
+
+    async def _commit_again(self, scope: AccessScope, commit: TurnCommit) -> None:
+        """Do it once more: if it was done the first time, the lease is gone, and the response says how it ended."""
+        try:
+            await self._database.write(self._ending(scope, commit))
+        except TurnLost:
+            if not await self._database.read(_has_ended_as(scope, commit)):
+                raise OutcomeUnknown from None
+
+    def _ending(self, scope: AccessScope, commit: TurnCommit) -> Unit[None]:
         unit = _commit(scope, commit, self._database.node)
         if commit.status in ("completed", "incomplete"):
             unit = with_result(unit, lambda: join_response(commit.head, commit.output))
-        await self._database.write(unit)
+        return unit
 
     async def unclaim(self, scope: AccessScope, response_id: str, conversation_id: str | None) -> None:
         """Undo a claim."""
@@ -307,6 +322,13 @@ def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[None]:
             raise TurnLost(commit.response_id)
         if finished and commit.events:
             yield from insert_events(commit.response_id, commit.events)
+
+
+def _has_ended_as(scope: AccessScope, commit: TurnCommit) -> Unit[bool]:
+    rows = yield Run(_SELECT, _this(scope, commit.response_id))
+    return any(
+        (response.status, response.head) == (commit.status, commit.head) for response in map(read_response, rows)
+    )
 
 
 def _unclaim(scope: AccessScope, response_id: str, conversation_id: str | None) -> Unit[None]:

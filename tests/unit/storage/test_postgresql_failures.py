@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -20,9 +21,24 @@ from llama_conversations.errors import (
     StorageUnavailable,
     UnstorableText,
 )
+from llama_conversations.storage.dialects import postgresql
+from llama_conversations.storage.dialects.postgresql import Connection
 from llama_conversations.storage.open import Storage
+from llama_conversations.storage.records import TurnClaim
 from llama_conversations.storage.unit_of_work import Row, Run, Statement, Unit
-from unit.storage.support import ALICE, conversation, opened, opened_database, rows, run
+from unit.storage.support import (
+    ALICE,
+    claim_of,
+    commit_of,
+    conversation,
+    item,
+    opened,
+    opened_database,
+    response,
+    rows,
+    run,
+    texts,
+)
 
 pytestmark = pytest.mark.databases("postgres")
 
@@ -76,13 +92,14 @@ class Cutter:
                     to.write(data)
                     await to.drain()
                 if cut:
+                    self.cuts = False
                     back.transport.abort()
                     break
         to.close()
 
 
 async def test_a_statement_that_takes_too_long_is_given_up_with_all_of_its_unit(path: Path) -> None:
-    async with opened_database(path, statement_timeout_seconds=0.2) as database:
+    async with opened_database(path, statement_timeout_seconds=1) as database:
         with pytest.raises(StorageUnavailable, match="Nothing was stored"):
             await database.write(add_and("a", SLEEP, seconds=60))
         await database.write(run(ADD, name="b"))
@@ -106,10 +123,58 @@ async def test_a_connection_that_breaks_during_the_commit_leaves_it_open_and_say
         cutter.cuts, cutter.passes_on = True, passes_on
         with pytest.raises(OutcomeUnknown, match="may have been stored or not"):
             await database.write(run(ADD, name="a"))
-        cutter.cuts = False
         await database.write(run(ADD, name="b"))
     while [name for (name,) in rows(path, NAMES)] != (["a", "b"] if passes_on else ["b"]):
         pass  # the server may not have read the commit yet
+
+
+@pytest.mark.parametrize("passes_on", [False, True], ids=["not committed", "committed"])
+async def test_a_turn_whose_commit_nobody_answered_is_committed_once(
+    path: Path, postgres: Cluster, passes_on: bool
+) -> None:
+    cutter = Cutter(postgres.port)
+    async with cutter.listening() as port, opened(path, port=port) as storage:
+        made = conversation()
+        await storage.conversations.create(ALICE, made, [])
+        turn = response(conversation_id=made.id)
+        await storage.responses.claim(ALICE, claim_of(turn))
+        cutter.cuts, cutter.passes_on = True, passes_on
+        await storage.responses.commit(ALICE, commit_of(turn, item("a")))
+        assert not cutter.cuts
+        assert await texts(storage, made.id) == ["a"]
+        assert (await storage.responses.get(ALICE, turn.id)).status == "completed"
+
+
+async def test_a_turn_that_is_not_kept_and_whose_commit_nobody_answered_is_told_to_be_open(
+    path: Path, postgres: Cluster
+) -> None:
+    cutter = Cutter(postgres.port)
+    async with cutter.listening() as port, opened(path, port=port) as storage:
+        made = conversation()
+        await storage.conversations.create(ALICE, made, [])
+        await storage.responses.claim(ALICE, TurnClaim("resp_x", made.id, None))
+        cutter.cuts, cutter.passes_on = True, True
+        with pytest.raises(OutcomeUnknown):
+            await storage.responses.commit(
+                ALICE, commit_of(response(id="resp_x", conversation_id=made.id), stored=False)
+            )
+
+
+async def test_behind_a_pooler_nothing_is_expected_of_a_session(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def discard_all(connection: Connection) -> None:
+        await connection.execute("DISCARD ALL")
+
+    monkeypatch.setattr(postgresql, "_leave_as_it_is", discard_all)
+    async with opened(path, transaction_pooling=True, pool_size=2) as storage:
+        made = conversation()
+        await storage.conversations.create(ALICE, made, [item("a")])
+        for _ in range(3):
+            await storage.conversations.append(ALICE, made.id, [item()])
+            await storage.conversations.get(ALICE, made.id)
+        assert len(await texts(storage, made.id)) == 4
+    async with opened_database(path, transaction_pooling=True, statement_timeout_seconds=1) as database:
+        with pytest.raises(StorageUnavailable):
+            await database.read(run(SLEEP, seconds=60))
 
 
 async def test_connections_that_broke_while_nobody_used_them_are_noticed_by_nobody(path: Path) -> None:
@@ -122,7 +187,8 @@ async def test_connections_that_broke_while_nobody_used_them_are_noticed_by_nobo
 
 
 async def test_a_pool_that_is_used_up_is_told_in_time(path: Path) -> None:
-    async with opened_database(path, pool_size=1, connect_timeout_seconds=0.2) as database:
+    async with opened_database(path, pool_size=1) as database:
+        database._settings = replace(database._settings, connect_timeout=0.2)
         sleeping = asyncio.ensure_future(database.read(run(SLEEP, seconds=2)))
         await asyncio.sleep(0)
         with pytest.raises(StorageUnavailable):
