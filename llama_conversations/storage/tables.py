@@ -155,7 +155,7 @@ idempotency_keys = Table(
     Column("headers", Text),
     Column("body", Text),
     Column("streamed", Integer, nullable=False, server_default=text("0")),
-    Column("conversation_id", Text),
+    Column("conversation_id", Name),
     PrimaryKeyConstraint("tenant", "owner", "key"),
     Index("idempotency_keys_by_age", "created_at"),
     Index(
@@ -188,8 +188,8 @@ resources = Table(
 leases = Table(
     "leases",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("holder", Text),
+    Column("name", Name, primary_key=True),
+    Column("holder", Name),
     Column("expires_at", BigInteger, nullable=False, server_default=text("0")),
 )
 """What one process at a time does for all, a row for each; and a row ``probe``, written to see whether that works."""

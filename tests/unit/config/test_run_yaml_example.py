@@ -32,7 +32,7 @@ def settings_in(value: object, path: str = "") -> Iterator[tuple[str, BaseModel,
             yield from settings_in(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, dict | list) and value:
         members = value.values() if isinstance(value, dict) else value
-        for member in {type(member): member for member in members}.values():
+        for member in {type(member): member for member in members if member}.values():
             yield from settings_in(member, f"{path}[]")
 
 

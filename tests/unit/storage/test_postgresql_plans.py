@@ -65,11 +65,11 @@ async def plan(connection: asyncpg.Connection, name: str) -> str:
     return "\n".join(row[0] for row in found)
 
 
-def test_no_statement_reads_a_whole_table(plans: Mapping[str, str]) -> None:
+def test_no_statement_reads_a_whole_table_that_grows(plans: Mapping[str, str]) -> None:
     scanning = {
         name: plan
         for name, plan in plans.items()
-        if re.search(r"Seq Scan on (?!chain)", plan) and name not in ALL_THAT_SOMEBODY_OWNS
+        if re.search(r"Seq Scan on (?!chain|leases)", plan) and name not in ALL_THAT_SOMEBODY_OWNS
     }
     assert scanning == {}, "\n\n".join(f"{name}\n{plan}" for name, plan in scanning.items())
 
