@@ -33,6 +33,13 @@ def _echo(request: ChatRequest) -> Answer:
     return Answer(_words(f"seen={len(request.messages)} last={request.last_user_text}"))
 
 
+def _unhurried(request: ChatRequest) -> Answer:
+    """An echo that takes ``pace=<milliseconds>`` before each word."""
+    found = re.search(r"\bpace=(\d+)", request.last_user_text)
+    pause = Step("pause", int(found[1]) / 1000 if found else 0)
+    return Answer(tuple(one for step in _echo(request).steps for one in (pause, step)))
+
+
 def _said_by_tools(request: ChatRequest) -> Answer:
     return Answer(_words(f"The tools said: {' | '.join(request.outputs)}"))
 
@@ -120,6 +127,7 @@ _BEGINNING = (delta(content="Once "), delta(content="upon "))
 
 MODES: dict[str, Callable[[ChatRequest], Answer]] = {
     "echo": _echo,
+    "unhurried": _unhurried,
     # tools
     "tool": _calling(_one_call),
     "parallel-tools": _calling(_two_calls),
