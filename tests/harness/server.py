@@ -114,6 +114,12 @@ class StackServer:
         """Ask it to end (SIGTERM)."""
         self.send_signal(signal.SIGTERM)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        assert self._process is not None
+        return self._process.poll() is not None
+
     def wait(self) -> int:
         """Wait until it has ended; its exit code."""
         assert self._process is not None

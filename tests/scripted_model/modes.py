@@ -197,11 +197,14 @@ class Director:
         """Queue answers for the model ``scripted``."""
         self._scripts.setdefault(tag, []).extend(answers)
 
+    def scripted(self, tag: str) -> Answer:
+        """The next answer for the model ``scripted``."""
+        queue = self._scripts.get(tag)
+        return queue.pop(0) if queue else _refusal(500, f"Nothing is scripted for tag '{tag}'.")
+
     def answer(self, request: ChatRequest) -> Answer:
         if request.model == "scripted":
-            tag = tag_in(request.last_user_text)
-            queue = self._scripts.get(tag)
-            return queue.pop(0) if queue else _refusal(500, f"Nothing is scripted for tag '{tag}'.")
+            return self.scripted(tag_in(request.last_user_text))
         if request.model == "flaky":
             self._failures[request.last_user_text] += 1
             if self._failures[request.last_user_text] <= FLAKY_FAILURES:

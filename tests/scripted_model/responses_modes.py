@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 
-from scripted_model.answers import Answer, JsonObject, Step
+from scripted_model.answers import Answer, Head, JsonObject, Step, plain_completion
 from scripted_model.modes import FLAKY_FAILURES, MODES, PARIS, ROME, gate_of
 from scripted_model.responses_answers import Reply
 from scripted_model.responses_strict import ResponsesRequest
@@ -77,6 +77,25 @@ class ResponsesDirector:
 def _refusal(status: int, message: str, code: str | None = None) -> Answer:
     error = {"message": message, "type": "server_error", "param": None, "code": code}
     return Answer(status=status, body=json.dumps({"error": error}))
+
+
+def scripted_reply(director: ResponsesDirector, answer: Answer) -> Reply:
+    """A scripted answer as the Responses API says it: thoughts, then text, then calls."""
+    if answer.body is not None:
+        return Reply(fixed=answer)
+    [choice] = plain_completion(Head("", "", 0), answer, {})["choices"]
+    said, items = choice["message"], []
+    if "reasoning_content" in said:
+        summary = [{"type": "summary_text", "text": said["reasoning_content"]}]
+        items.append(director.item("rs", "reasoning", summary=summary, encrypted_content=director.issue("enc-")))
+    if said["content"]:
+        items.append(director.message(said["content"]))
+    items += [
+        director.item("fc", "function_call", status="completed", call_id=call["id"], **call["function"])
+        for call in said.get("tool_calls", ())
+    ]
+    cut = next((step for step in answer.steps if step.kind in {"gate", "hang", "drop"}), None)
+    return Reply(tuple(items), cut=cut)
 
 
 _FIXED = [name for name in MODES if name.startswith(("status-", "html", "quota", "error-200", "empty-body"))]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import orjson
 
+from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.models import RoutedModel
 from llama_conversations.services.responses.chat_deltas import TextDelta, read_completion
 from llama_conversations.services.responses.chat_messages import Unseal, chat_messages, is_users
 from llama_conversations.services.responses.chat_parts import Speech, utterances
 from llama_conversations.services.responses.model_wire import ModelWire, write_request
 from llama_conversations.services.responses.think_tags import ThinkTags
-from llama_conversations.services.responses.token_estimate import item_tokens, request_tokens
+from llama_conversations.services.responses.token_estimate import item_tokens, least_tokens, request_tokens, text_tokens
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.truncation import drop_oldest
 from llama_conversations.services.responses.turn import Turn
@@ -64,6 +65,30 @@ async def truncated(turn: Turn, wire: ModelWire, items: Sequence[Item], toolbox:
             break
         items = shorter
     return items
+
+
+async def check_fits(turn: Turn, request: bytes) -> None:
+    """Refuse a context that is longer than the model's, where that is certain and nothing is to make it shorter.
+
+    Nothing is counted for a context that is likely to fit: a token has a byte at least, and the estimate of the whole
+    request leans to the high side. What the model server cannot count is refused only if it has more words than tokens
+    fit in. Whatever else is too long, the model server refuses itself.
+
+    Errors: ``InvalidParameter``.
+    """
+    length = turn.model.context_length
+    if length is None or turn.request.truncation == "auto" or turn.request.context_management:
+        return
+    if len(request) <= length or text_tokens(request.decode()) <= length:
+        return
+    counted = await turn.model.inference.count_tokens(request)
+    tokens, least = (least_tokens(request), "at least ") if counted is None else (counted, "")
+    if tokens > length:
+        message = (
+            f"The input has {least}{tokens} tokens, and the model's context takes {length}. Shorten it, or let the "
+            "server do so with 'truncation': 'auto'."
+        )
+        raise InvalidParameter(message, param="input", code="context_length_exceeded")
 
 
 def compaction_threshold(turn: Turn) -> int | None:

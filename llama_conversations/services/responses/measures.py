@@ -17,9 +17,9 @@ from llama_conversations.services.responses.context_window import (
     split_for_compaction,
     summarize,
 )
-from llama_conversations.services.responses.engine import Surroundings
 from llama_conversations.services.responses.model_wire import write_request
 from llama_conversations.services.responses.secrets import COMPACTION
+from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import MICROSECONDS, ItemRecord, now_us

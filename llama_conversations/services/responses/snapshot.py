@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic_core import from_json, to_json
 
 from llama_conversations.services.responses.turn import Turn
-from llama_conversations.storage.records import MICROSECONDS, ResponseStatus, join_response, now_us
+from llama_conversations.storage.records import MICROSECONDS, ResponseRecord, ResponseStatus, join_response, now_us
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.events import JsonObject
 from llama_conversations.wire.responses import (
@@ -92,6 +92,32 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
 def response_body(head: str, outcome: Outcome) -> bytes:
     """The whole response object, as it is served."""
     return join_response(head, outcome.output_text).encode()
+
+
+def new_response(turn: Turn, outcome: Outcome) -> ResponseRecord:
+    """The response of a turn that has not ended, as it is stored.
+
+    What it continues, where nobody but a connection has that, becomes its own input: it must stand by itself.
+    """
+    stand_in, previous = turn.remembered, turn.request.previous_response_id
+    items = turn.input if stand_in is None else [*stand_in, *turn.input]
+    return ResponseRecord(
+        id=turn.response_id,
+        created_at=turn.created_at,
+        status=outcome.status,
+        model=turn.model.model_id,
+        conversation_id=turn.conversation_id,
+        previous_response_id=previous if stand_in is None else None,
+        context_position=None,
+        input=f"[{','.join(item.data for item in items)}]",
+        head=response_head(turn, outcome),
+        output=outcome.output_text,
+    )
+
+
+def terminal_event(status: ResponseStatus) -> str:
+    """The type of the event that ends a stream; a cancelled response ends as a failed one does (observed)."""
+    return f"response.{status}" if status in ("completed", "incomplete") else "response.failed"
 
 
 def failed_head(head: str, error: ResponseError) -> str:

@@ -9,7 +9,17 @@ import httpx2
 import pytest
 
 from harness.server import UPSTREAM_KEY, StackServer, scripted_config
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
+
+pytest.register_assert_rewrite("harness.tools")
+
+
+@pytest.fixture(scope="session")
+def mcp_server() -> Iterator[ScriptedMcp]:
+    """A server of tools that requests may name."""
+    with ScriptedMcp() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +37,14 @@ def upstream_server(
         },
         {"provider_id": "chatty", "provider_type": "remote::openai", "config": {**config, "models": ["reasoning"]}},
     ]
+    runtime = {
+        "provider_id": "mcp",
+        "provider_type": "inline::mcp",
+        "config": {"policy": {"allow": ["127.0.0.1"]}},
+    }
     sections = {
         "storage": {"backends": {"default": database(directory)}},
-        "providers": {"inference": providers},
+        "providers": {"inference": providers, "tool_runtime": [runtime]},
     }
     server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
     try:

@@ -61,9 +61,7 @@ async def test_the_server_lists_calls_and_answers_and_the_model_speaks_again(box
     response = check_stream(events)
     assert kinds(response) == ["mcp_list_tools", "mcp_call", "message"]
     listed, made, _ = response["output"]
-    assert listed["tools"] == [
-        {"name": "echo", "description": None, "input_schema": {"type": "object"}, "annotations": None}
-    ]
+    assert listed["tools"] == [{"name": "echo", "input_schema": {"type": "object"}}]
     assert (made["name"], made["arguments"], made["output"], made["error"]) == ("echo", '{"x":1}', '{"x":1}', None)
     assert made["approval_request_id"] is None
     assert box.tools.seen == [
@@ -171,7 +169,7 @@ async def test_a_server_that_cannot_list_its_tools_has_none_and_says_why(desk: D
     assert "tools" not in desk.model.bodies[0]
     desk.tools.definitions = ()
     again = await turn(desk, previous_response_id=response["id"])
-    assert of(again, "mcp_list_tools")["error"] is None
+    assert "error" not in of(again, "mcp_list_tools")
 
 
 async def test_a_server_that_is_unreachable_is_not_asked_twice_in_a_turn(box: Desk) -> None:
