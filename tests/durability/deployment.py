@@ -23,6 +23,7 @@ LONGEST_END = PATIENCE + 20
 """Seconds from the signal to the end of the process, on a busy machine."""
 
 _TRACE = "Traceback (most recent call last):"
+_CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
 _RAISED = re.compile(r"^[\w.]+(?:: .*)?$")
 _EXPECTED = ("StorageUnavailable", "OutcomeUnknown", "ShuttingDown")
 """Errors that may be logged with their trace: the database was away."""
@@ -97,7 +98,9 @@ def logged_errors(lines: Sequence[str]) -> list[str]:
     """What stands at the end of each trace, but for what is expected while a database is away."""
     found, tracing = [], False
     for line in lines:
-        if line.startswith(_TRACE):
+        if line.startswith(_CHAINED) and found:
+            found.pop()  # what counts is the error that came of it, which follows
+        elif line.startswith(_TRACE):
             tracing = True
         elif tracing and line and not line.startswith(" ") and _RAISED.match(line):
             tracing = False

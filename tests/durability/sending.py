@@ -20,7 +20,9 @@ PATIENCE = LEASE_SECONDS + SWEEP_SECONDS + 20
 """Seconds that anything may be locked or away: a lease, a sweep, and the start of a server on a busy machine."""
 
 _BACK_OFF = (0.02, 0.2)
-_NOTHING_STORED = "Nothing was stored"
+_NOTHING_STORED = "Please retry"
+"""Whoever is told so, and does, must not have done it twice."""
+
 _UNCERTAIN = frozenset({500, 503})
 """Statuses that say nothing about what was stored, unless the message does."""
 
