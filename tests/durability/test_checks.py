@@ -254,15 +254,5 @@ def test_what_a_server_did_not_expect_is_found_in_its_log() -> None:
     trace = ["Traceback (most recent call last):", '  File "a.py", line 1, in b', "    c()"]
     chained = ["", "The above exception was the direct cause of the following exception:", "", *trace]
     away = "llama_conversations.errors.StorageUnavailable: The database is not available."
-    lines = [
-        "10:00 INFO all is well",
-        *trace,
-        "OSError: gone",
-        *chained,
-        away,
-        "10:01 ERROR a fault",
-        *trace,
-        "ValueError: none",
-        "10:02 INFO",
-    ]
+    lines = ["10:00 all is well", *trace, "OSError: gone", *chained, away, "10:01 a fault", *trace, "ValueError: none"]
     assert logged_errors(lines) == ["ValueError: none"]
