@@ -1,9 +1,10 @@
 """What every stream of response events must be, whatever the model said: one validator for all tests that see a stream.
 
 It knows messages, reasoning, and calls of functions, of custom tools and of MCP tools, requests for approval, lists of
-tools, compactions and hosted searches. Every item is empty when it is added (a compaction is whole, a search has
+tools, compactions and searches of the web. Every item is empty when it is added (a compaction is whole, a search has
 nothing that grows), grows by deltas that add up, and is done once. The model writes one item at a time; an MCP call
-stays open, with its arguments done, until its tool has answered, and so do others beside it.
+stays open, with its arguments done, until its tool has answered, and so do others beside it, and searches that are
+under way.
 
 Source: OpenAI API reference, Responses, streaming events; orders as observed live.
 """
@@ -127,6 +128,8 @@ class _Item:
     summaries: list[_Part] = field(default_factory=list)
     arguments: _Part | None = None
     stages: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+    images: int = 0
     done: JsonObject | None = None
 
     @property
@@ -136,7 +139,7 @@ class _Item:
     @property
     def is_being_written(self) -> bool:
         waits_for_tool = self.kind == "mcp_call" and self.arguments is not None and self.arguments.text_done
-        return self.done is None and not waits_for_tool
+        return self.done is None and not waits_for_tool and "searching" not in self.stages
 
 
 _TEXT_OF = {
@@ -145,8 +148,13 @@ _TEXT_OF = {
     "reasoning_text": "text",
     "summary_text": "text",
 }
-_STAGES = ("in_progress", "searching", "completed", "failed")
-"""Of a hosted search, in this order."""
+_STAGES = {
+    "web_search_call": ("in_progress", "searching", "completed"),
+    "file_search_call": ("in_progress", "searching", "completed", "failed"),
+    "code_interpreter_call": ("in_progress", "interpreting", "completed"),
+    "image_generation_call": ("in_progress", "generating", "completed"),
+}
+"""Of what a hosted tool does, in this order; a search of the web that fails has no event that says so."""
 
 _MEMBERS = {"message": {"output_text", "refusal"}, "reasoning": {"reasoning_text"}}
 _EMPTY = {
@@ -161,7 +169,7 @@ _EMPTY = {
 """What of an item grows."""
 
 _STATUSES = {"message": {"completed", "incomplete"}, "mcp_call": {"completed", "incomplete", "failed"}}
-_STATUSES["web_search_call"] = {"completed", "failed"}
+_STATUSES |= {kind: {"completed", "failed"} for kind in _STAGES}
 _STATUSES |= dict.fromkeys(("function_call", "custom_tool_call"), _STATUSES["message"])
 """How an item with a status may end; the others have none."""
 
@@ -177,6 +185,9 @@ _FIXED = {
     "compaction": ("encrypted_content",),
     "message": ("role",),
     "web_search_call": (),
+    "file_search_call": (),
+    "code_interpreter_call": ("container_id",),
+    "image_generation_call": (),
 }
 """What of an item is known from the beginning."""
 
@@ -196,8 +207,12 @@ class StreamedOutput:
             "response.reasoning_summary_part.added": self._part_added,
             "response.reasoning_summary_part.done": self._part_done,
             "response.output_text.annotation.added": self._annotation_added,
-            **{f"response.web_search_call.{stage}": self._search_stage for stage in _STAGES},
+            "response.code_interpreter_call_code.delta": self._code_delta,
+            "response.code_interpreter_call_code.done": self._code_done,
+            "response.image_generation_call.partial_image": self._partial_image,
         }
+        for hosted, stages in _STAGES.items():
+            self._handlers |= {f"response.{hosted}.{stage}": self._hosted_stage for stage in stages}
         for kind in ("function_call_arguments", "custom_tool_call_input", "mcp_call_arguments"):
             self._handlers[f"response.{kind}.delta"] = self._arguments_delta
             self._handlers[f"response.{kind}.done"] = self._arguments_done
@@ -275,7 +290,14 @@ class StreamedOutput:
         else:
             assert "status" not in shown
         if kind == "web_search_call":
+            stages = _STAGES[kind]
+            reached = (stages,) if shown["status"] == "completed" else (stages[:1], stages[:2])
+            assert tuple(item.stages) in reached, item.stages
+            assert shown["action"]["type"] in ("search", "open_page", "find_in_page")
+        elif kind in _STAGES:
             assert item.stages[-1] == shown["status"], item.stages
+        if item.code:
+            assert shown["code"] == "".join(item.code)
         if kind in ("mcp_call", "mcp_list_tools"):
             _check_tool_server_item(item.stages, shown)
         item.done = shown
@@ -316,6 +338,8 @@ class StreamedOutput:
         assert not part.text_done, "a text is done twice"
         assert event[_TEXT_OF[part.kind]] == part.text, "deltas do not add up"
         assert event.get("logprobs", []) == part.logprobs
+        for cited in part.annotations:
+            assert 0 <= cited["start_index"] < cited["end_index"] <= len(part.text), "it cites what is not in the text"
         part.text_done = True
 
     def _arguments_delta(self, event: JsonObject) -> None:
@@ -339,14 +363,28 @@ class StreamedOutput:
     def _annotation_added(self, event: JsonObject) -> None:
         part = self._part(event)
         assert part.kind == "output_text"
+        assert not part.text_done, "an annotation behind the whole text"
         assert event["annotation_index"] == len(part.annotations), "annotations are added out of order"
         part.annotations.append(event["annotation"])
 
-    def _search_stage(self, event: JsonObject) -> None:
-        item, stage = self._of(event), event["type"].rpartition(".")[2]
-        assert item.added["type"] == "web_search_call"
-        assert _STAGES.index(stage) > max(map(_STAGES.index, item.stages), default=-1), "a search goes back"
+    def _hosted_stage(self, event: JsonObject) -> None:
+        item, (_, kind, stage) = self._of(event), event["type"].split(".")
+        assert item.kind == kind
+        order = _STAGES[kind]
+        assert order.index(stage) > max(map(order.index, item.stages), default=-1), "a hosted tool goes back"
         item.stages.append(stage)
+
+    def _code_delta(self, event: JsonObject) -> None:
+        self._of(event).code.append(event["delta"])
+
+    def _code_done(self, event: JsonObject) -> None:
+        assert event["code"] == "".join(self._of(event).code), "deltas do not add up"
+
+    def _partial_image(self, event: JsonObject) -> None:
+        item = self._of(event)
+        assert event["partial_image_index"] == item.images, "partial images come out of order"
+        assert event["partial_image_b64"]
+        item.images += 1
 
     def _arguments(self, event: JsonObject) -> _Part:
         item = self._of(event)

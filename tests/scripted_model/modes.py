@@ -40,6 +40,13 @@ def _unhurried(request: ChatRequest) -> Answer:
     return Answer(tuple(one for step in _echo(request).steps for one in (pause, step)))
 
 
+def _system_first(request: ChatRequest) -> Answer:
+    """A model whose chat template knows one system message, at the beginning (Qwen 3.5 to 3.8, on any server)."""
+    if any(message.role in ("system", "developer") for message in request.messages[1:]):
+        return _refusal(400, "Jinja Exception: System message must be at the beginning.")
+    return _echo(request)
+
+
 def _said_by_tools(request: ChatRequest) -> Answer:
     return Answer(_words(f"The tools said: {' | '.join(request.outputs)}"))
 
@@ -128,6 +135,7 @@ _BEGINNING = (delta(content="Once "), delta(content="upon "))
 MODES: dict[str, Callable[[ChatRequest], Answer]] = {
     "echo": _echo,
     "unhurried": _unhurried,
+    "system-first": _system_first,
     # tools
     "tool": _calling(_one_call),
     "parallel-tools": _calling(_two_calls),

@@ -144,6 +144,30 @@ def _hosted(director: ResponsesDirector, request: ResponsesRequest) -> Reply:
     return Reply((search, director.message(SEARCHED, CITATION)))
 
 
+def _all_hosted(director: ResponsesDirector, request: ResponsesRequest) -> Reply:
+    """Uses every other tool that a server hosts."""
+    made = {"status": "completed"}
+    ran = {"container_id": "cntr_1", "code": "1+1", "outputs": [{"type": "logs", "logs": "2"}]}
+    found = {"queries": ["q"], "results": [{"file_id": "file_1", "text": "found", "score": 0.5}]}
+    return Reply(
+        (
+            director.item("fs", "file_search_call", **made, **found),
+            director.item("ci", "code_interpreter_call", **made, **ran),
+            director.item("ig", "image_generation_call", **made, result="aGVsbG8="),
+            director.message("Done."),
+        )
+    )
+
+
+def _searching(director: ResponsesDirector, request: ResponsesRequest) -> Reply:
+    """Calls a function for searches with what the user says, and repeats what it answers."""
+    if request.outputs:
+        return Reply((director.message(f"It says: {request.outputs[-1]}"),))
+    arguments = json.dumps({"query": request.last_user_text})
+    call = {"status": "completed", "call_id": director.issue("call_"), "name": "web_search", "arguments": arguments}
+    return Reply((director.item("fc", "function_call", **call),))
+
+
 def _cut_off(reason: str) -> Mode:
     return lambda director, _: Reply((director.message("Once upon", status="incomplete"),), reason=reason)
 
@@ -184,6 +208,8 @@ _OWN_MODES: dict[str, Mode] = {
     "reasoning": _reasoning,
     "refusal": _refused,
     "hosted": _hosted,
+    "all-hosted": _all_hosted,
+    "searching": _searching,
     "length": _cut_off("max_output_tokens"),
     "content-filter": _cut_off("content_filter"),
     "slow": _slow,

@@ -21,11 +21,14 @@
         context.py                history and input; prompt_template.py: the stored prompt
         context_window.py         what does not fit: refused, truncated (truncation.py), compacted; token_estimate.py
         toolbox.py                whose a call is, and what the server's own tools answer
+          mcp_tools.py            tools of MCP servers
+          search_tool.py          the web search; web_search_item.py: its item
+          citations.py            the pages that a text names
         model_wire.py             how a model is asked
           chat_wire.py            in chat completions
             chat_messages.py, chat_parts.py, files.py, document_text.py, chat_request.py    items and parameters
             chat_deltas.py, think_tags.py                                                   chunks -> deltas
-          responses_wire.py       in the Responses API
+          responses_wire.py       in the Responses API; responses_input.py: what it takes of a history
         call_order.py             deltas, so that each call is together
         output.py                 deltas -> output items and their events; output_items.py: each type of item
       snapshot.py                 the response object at any moment; failures.py: its error
@@ -33,7 +36,7 @@
     obfuscation.py                padding of streams
     tasks.py                      what asyncio lacks
 
-Where an event comes from: ``created``, ``in_progress``, ``error`` and the terminal one from ``engine.py`` (of
-background responses the first two, ``created`` and ``queued``, from ``background.py``); all others from ``output_items.py``, made by ``output.py`` or, for tool servers, by ``toolbox.py``;
-or, as they came, from an upstream that speaks the Responses API.
+Where an event comes from: ``created``, ``in_progress``, ``error`` and the terminal one from ``engine.py`` (``created``
+and ``queued`` of background responses from ``background.py``); all others from ``output_items.py``, made by
+``output.py`` or, for tool servers, by ``toolbox.py``; or, as they came, from an upstream that speaks the Responses API.
 """

@@ -36,7 +36,7 @@ class RunningJob(RunningTurn):
     async def events(self) -> AsyncGenerator[Event, None]:
         """The turn's events from ``response.in_progress`` on; whatever goes wrong is told by events."""
         try:
-            async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+            async with self._new_toolbox() as toolbox:
                 yield ResponseEvent(
                     "response.in_progress", response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
                 )

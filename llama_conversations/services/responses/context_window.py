@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import orjson
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.models import RoutedModel
 from llama_conversations.services.responses.chat_deltas import TextDelta, read_completion
-from llama_conversations.services.responses.chat_messages import Unseal, chat_messages, is_users
+from llama_conversations.services.responses.chat_messages import Unseal, after_compaction, chat_messages, is_users
 from llama_conversations.services.responses.chat_parts import Speech, utterances
 from llama_conversations.services.responses.model_wire import ModelWire, write_request
 from llama_conversations.services.responses.think_tags import ThinkTags
@@ -18,6 +19,7 @@ from llama_conversations.services.responses.token_estimate import item_tokens, l
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.truncation import drop_oldest
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.items import Item
 from llama_conversations.wire.responses import Usage
 
@@ -52,11 +54,13 @@ async def count_tokens(model: RoutedModel, request: bytes) -> TokenCount:
 async def truncated(turn: Turn, wire: ModelWire, items: Sequence[Item], toolbox: Toolbox) -> Sequence[Item]:
     """The items without as many of the oldest exchanges as it takes to fit into the model's context.
 
-    Where the provider does not tell how long that is, all items stay.
+    Where the provider does not tell how long that is, all items stay. What a compaction stands for is not told to the
+    model anyway: to leave it out would save nothing.
     """
     length = turn.model.context_length
     if length is None:
         return items
+    items = after_compaction(items)
     room = length - (turn.request.max_output_tokens or ANSWER_TOKENS)
     for _ in range(_TRUNCATIONS):
         excess = (await count_tokens(turn.model, await write_request(wire, items, toolbox))).tokens - room
@@ -113,17 +117,25 @@ class Summary:
     usage: Usage | None
 
 
-async def summarize(model: RoutedModel, items: Sequence[Item], unseal: Unseal, instructions: str | None) -> Summary:
+async def summarize(
+    model: RoutedModel,
+    items: Sequence[Item],
+    unseal: Unseal,
+    instructions: str | None = None,
+    options: Mapping[str, JsonValue] = MappingProxyType({}),
+) -> Summary:
     """Let the model sum up a conversation.
 
     Args:
         instructions: What else the summary should heed.
+        options: Parameters of a chat completion request that are sent besides.
 
     Errors: ``UpstreamError``; ``InvalidParameter``, ``UnsupportedParameter`` for items that cannot be sent.
     """
     preamble = [Speech("system", _COMPACT if instructions is None else f"{_COMPACT}\n\n{instructions}")]
     messages = chat_messages([*preamble, *utterances(items, unseal), Speech("user", _COMPACT_NOW)], (), unseal)
-    request = b'{"model":%b,"messages":[%b]}' % (orjson.dumps(model.provider_model_id), b",".join(messages))
+    fields = orjson.dumps({"model": model.provider_model_id, **options})
+    request = b'{"messages":[%b],%b' % (b",".join(messages), fields[1:])
     thoughts = ThinkTags()
     text: list[str] = []
     usage: Usage | None = None

@@ -91,7 +91,7 @@ class RunningTurn:
         later is told by events. Closing the generator early (or cancelling its task) ends the turn as failed.
         """
         try:
-            async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+            async with self._new_toolbox() as toolbox:
                 context = await self._begin(toolbox)
                 self._stage = Stage.SHOWN
                 begun = response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
@@ -104,8 +104,12 @@ class RunningTurn:
 
     async def check_context(self) -> None:
         """Refuse, before the turn is queued, what could not be sent to the model. Errors: of the context."""
-        async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+        async with self._new_toolbox() as toolbox:
             await self._rounds.read_context(toolbox, ABOVE_ALL)
+
+    def _new_toolbox(self) -> Toolbox:
+        request = self.turn.request
+        return Toolbox(request.tools or (), self._around.tool_servers, request.include or ())
 
     async def _begin(self, toolbox: Toolbox) -> Sequence[Item]:
         """Claim the turn and read its context; what could not be sent to the model is refused now."""

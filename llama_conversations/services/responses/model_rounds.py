@@ -18,8 +18,8 @@ from llama_conversations.services.responses.context_window import (
     truncated,
 )
 from llama_conversations.services.responses.model_wire import write_request
-from llama_conversations.services.responses.output import Output
-from llama_conversations.services.responses.output_items import CompactionItem, ReasoningItem
+from llama_conversations.services.responses.output import ItemMakers, Output
+from llama_conversations.services.responses.output_items import CompactionItem, MessageItem, ReasoningItem
 from llama_conversations.services.responses.secrets import COMPACTION, REASONING
 from llama_conversations.services.responses.surroundings import Surroundings, model_wire
 from llama_conversations.services.responses.tasks import one_after_the_other
@@ -43,6 +43,7 @@ class ModelRounds:
     def __init__(self, turn: Turn, around: Surroundings) -> None:
         self._turn, self._around = turn, around
         self._wire = model_wire(turn, around)
+        self._written: bytes | None = None
         self.given: Sequence[ItemRecord] = ()
 
     async def read_context(self, toolbox: Toolbox, position: int | None) -> Sequence[Item]:
@@ -64,7 +65,9 @@ class ModelRounds:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
         self.given = [*history, *turn.input]
         context = read_items(self.given)
-        await check_fits(turn, await write_request(self._wire, context, toolbox))
+        request = await write_request(self._wire, context, toolbox)
+        await check_fits(turn, request)
+        self._written = request  # most turns send just that: a long context is written once
         return context
 
     def new_output(self, context: Sequence[Item], toolbox: Toolbox) -> Output:
@@ -72,8 +75,7 @@ class ModelRounds:
         return Output(
             self._turn.partition,
             self._turn.model.provider_id,
-            toolbox.new_call,
-            self._new_reasoning,
+            ItemMakers(toolbox.new_call, self._new_reasoning, partial(MessageItem, cite=toolbox.citations)),
             taken_call_ids=call_ids(context),
             taken_ids=[item.id for item in context if item.id is not None],
         )
@@ -85,7 +87,10 @@ class ModelRounds:
             yield event
 
     async def _rounds(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
-        """The model speaks, the server's tools answer, the model speaks again, until it calls none of them."""
+        """The model speaks, the server's tools answer, the model speaks again, until it calls none of them.
+
+        Or until it calls them though it may not: some servers pass over ``tool_choice``.
+        """
         if not self._turn.generate:
             return
         if toolbox.has_servers:
@@ -93,27 +98,29 @@ class ModelRounds:
                 toolbox.list_tools(context, output), toolbox.run_approved(context, output)
             ):
                 yield event
-        request = await self._request(context, toolbox, output)
-        left = min(self._turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
+        limit = min(self._turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
+        left = max(0, limit - toolbox.calls_run)
+        may_call = left > 0
         while True:
+            request = await self._request(context, toolbox, output, may_call=may_call)
             async for event in one_after_the_other(self._round(request, output)):
                 yield event
             calls = output.waiting_calls
-            if not calls:
-                return
             async for event in one_after_the_other(toolbox.run(calls, left)):
                 yield event
-            left = max(0, left - len(calls))
-            if output.waits_for_client:
+            if not (calls and may_call) or output.waits_for_client:
                 return
-            request = await self._request(context, toolbox, output, may_call=left > 0)
+            left = max(0, left - len(calls))
+            may_call = left > 0
 
-    async def _request(
-        self, context: Sequence[Item], toolbox: Toolbox, output: Output, *, may_call: bool = True
-    ) -> bytes:
+    async def _request(self, context: Sequence[Item], toolbox: Toolbox, output: Output, *, may_call: bool) -> bytes:
         """What the model is asked now."""
+        written, self._written = self._written, None
+        truncates = self._turn.request.truncation == "auto"
+        if written is not None and not (truncates or toolbox.has_servers or output.items):
+            return written
         items = [*context, *_read(output)]
-        if self._turn.request.truncation == "auto":
+        if truncates:
             items = [*await truncated(self._turn, self._wire, items, toolbox)]
         return await write_request(self._wire, items, toolbox, may_call=may_call)
 
@@ -124,9 +131,7 @@ class ModelRounds:
             return
         if (await count_tokens(self._turn.model, await write_request(self._wire, context, toolbox))).tokens < threshold:
             return
-        summary = await summarize(
-            self._turn.model, after_compaction(old), self._around.sealer.unsealer(COMPACTION), None
-        )
+        summary = await summarize(self._turn.model, after_compaction(old), self._around.sealer.unsealer(COMPACTION))
         if summary.usage is not None:
             output.add_usage(summary.usage)
         sealed = self._around.sealer.seal(summary.text, COMPACTION)
@@ -155,5 +160,5 @@ class ModelRounds:
 
 def _read(output: Output) -> Sequence[Item]:
     """What a turn has brought forth so far, as items of its own context."""
-    items = (INPUT_ITEM.validate_python(item) for item in output.items)
+    items = (INPUT_ITEM.validate_python(item) for item in output.told)
     return [item for item in items if isinstance(item, Item)]

@@ -69,6 +69,8 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         prompt=None if request.prompt is None else request.prompt.model_dump(exclude_unset=True),
         safety_identifier=request.safety_identifier,
         prompt_cache_key=request.prompt_cache_key,
+        prompt_cache_retention=request.prompt_cache_retention,
+        prompt_cache_options=request.prompt_cache_options,
         service_tier=request.service_tier or "default",
         store=request.store is not False,
         temperature=1.0 if request.temperature is None else request.temperature,
@@ -85,8 +87,14 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         metadata=request.metadata or {},
         conversation=None if turn.conversation_id is None else ConversationRef(id=turn.conversation_id),
     )
-    absent = {name for name in ("conversation", "prompt", "user") if getattr(head, name) is None}
+    absent = {
+        name for name in ("conversation", "prompt", "prompt_cache_options", "user") if getattr(head, name) is None
+    }
     return head.model_dump_json(exclude=absent)
+
+
+_ABSENT = ("conversation", "prompt", "prompt_cache_options", "user")
+"""What has no null."""
 
 
 def response_body(head: str, outcome: Outcome) -> bytes:

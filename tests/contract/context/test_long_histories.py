@@ -142,6 +142,15 @@ def test_context_management_that_is_wrong_is_refused(http: httpx2.Client, value:
     refused(post(http, context_management=value), 400, code, param)
 
 
+def test_a_compaction_is_asked_for_with_the_parameters_that_came(
+    http: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    fields = {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "service_tier": "flex"}
+    compact(http, model="echo", input=[user(f"tag={tag}"), {"role": "assistant", "content": "Hi"}], **fields)
+    [asked] = [each.body for each in model.requests() if f"tag={tag}" in each.raw]
+    assert {name: asked[name] for name in fields} == fields
+
+
 def compact(http: httpx2.Client, **fields: object) -> dict[str, Any]:
     """Compact on request."""
     compacted: dict[str, Any] = ok(http.post("/responses/compact", json=fields))
@@ -238,6 +247,7 @@ def test_input_tokens_are_estimated_where_the_model_server_has_no_counter(http: 
             None,
         ),
         ({"model": "echo", "input": "x", "nonsense": 1}, 400, "unknown_parameter", "nonsense"),
+        ({"model": "echo", "input": "x", "personality": "dry"}, 400, "unsupported_parameter", "personality"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )

@@ -39,6 +39,28 @@ def test_a_history_with_every_type_of_item_is_accepted(
     assert len(input_items(http, response["id"])) >= len(items) + 2
 
 
+SYSTEM = {"role": "system", "content": "Rules"}
+DEVELOPER = {"role": "developer", "content": "More rules"}
+
+
+@pytest.mark.xfail(
+    reason="system messages go where they stand; some chat templates take one, at the beginning", strict=True
+)
+@pytest.mark.parametrize(
+    ("items", "fields"),
+    [
+        ([SYSTEM, user("Hello")], {"instructions": "Be brief."}),
+        ([SYSTEM, DEVELOPER, user("Hello")], {}),
+        ([user("Hello"), {"role": "assistant", "content": "Hi"}, DEVELOPER, user("And?")], {}),
+    ],
+    ids=["instructions and a system message", "two at the beginning", "one in the middle"],
+)
+def test_a_model_that_takes_one_system_message_at_the_beginning_is_given_one(
+    http: httpx2.Client, items: list[Any], fields: dict[str, Any]
+) -> None:
+    assert turn(http, "system-first", items, **fields)["status"] == "completed"
+
+
 MADE = ["echo", "reasoning", "reasoning-alt", "refusal", "length", "content-filter", "empty", "unicode", "logprobs"]
 CALLING = [
     "tool",

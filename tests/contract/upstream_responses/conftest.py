@@ -26,7 +26,7 @@ def mcp_server() -> Iterator[ScriptedMcp]:
 def upstream_server(
     database: Callable[[Path], Mapping[str, object]], model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StackServer]:
-    """The scripted models, asked in responses; the provider ``chatty`` asks the same ones in chat completions."""
+    """The scripted models, asked in responses; the providers ``chatty`` and ``counting`` ask in chat completions."""
     directory = tmp_path_factory.mktemp("upstream")
     config = {"base_url": model.base_url, "api_key": UPSTREAM_KEY, "max_retries": 0}
     providers = [
@@ -35,6 +35,7 @@ def upstream_server(
             "provider_type": "remote::openai",
             "config": {**config, "wire_api": "responses"},
         },
+        {"provider_id": "counting", "provider_type": "remote::vllm", "config": {**config, "models": ["echo"]}},
         {"provider_id": "chatty", "provider_type": "remote::openai", "config": {**config, "models": ["reasoning"]}},
     ]
     runtime = {

@@ -308,6 +308,28 @@ async def test_a_failure_to_ask_for_cancellations_is_logged_and_the_next_time_is
     assert "asking for cancellations failed" in caplog.text
 
 
+async def test_a_run_that_was_given_up_is_void_for_who_has_seen_it_also_if_there_is_never_another(
+    tmp_path: Path,
+) -> None:
+    async with open_desk(tmp_path, settings=QUEUE_ONLY) as desk:
+        jobs = desk.storage.jobs
+        frames = (await desk.service.create_response(request(background=True, stream=True))).frames  # type: ignore[union-attr]
+        response_id = read_frames(await anext(frames))[0]["response"]["id"]
+        job = await jobs.take(lambda head: head)
+        assert job is not None
+        shown = [EventRecord(n, f'event: x\ndata: {{"type":"x","sequence_number":{n}}}\n\n') for n in (2, 3)]
+        await jobs.add_events(response_id, shown)
+        assert [event["sequence_number"] for event in read_frames(await anext(frames))] == [2, 3]
+        await jobs.give_back(response_id, job.response.head)
+        [told] = read_frames(b"".join([frame async for frame in frames]))
+        assert (told["type"], told["code"], told["sequence_number"]) == ("error", "response_restarted", 4)
+        await desk.service.cancel_response(response_id)
+        assert [event["sequence_number"] for event in await stream(desk, response_id)] == [0, 1, 4]
+        assert [event["sequence_number"] for event in await stream(desk, response_id, after=1)] == [4]
+        assert await stream(desk, response_id, after=4) == []
+        assert [event["type"] for event in await stream(desk, response_id, after=3)] == ["error"]
+
+
 async def test_a_job_is_taken_up_only_where_turns_leave_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llama_conversations.services.responses.background.POLL_SECONDS", 0.01)
     async with open_desk(tmp_path, settings=TurnSettings(max_turns=1)) as desk, busy(desk) as finish:

@@ -47,6 +47,10 @@ SAID: dict[str, list[object]] = {
     "shell_call_output": [Answer("call_1", '[{"stdout":"","stderr":"","outcome":{"type":"exit","exit_code":0}}]')],
     "apply_patch_call": [("call_1", "apply_patch", {"type": "delete_file", "path": "a"})],
     "apply_patch_call_output": [Answer("call_1", "failed")],
+    "web_search_call": [
+        ("ws_1", "web_search", {"query": "q"}),
+        Answer("ws_1", "The results of this search were not kept."),
+    ],
 }
 SILENT = REQUIRED.keys() - SAID.keys()
 
@@ -68,7 +72,7 @@ def test_every_type_of_item_says_what_is_written_here_or_nothing(kind: str) -> N
         ("mcp_call", {"name": "files.read", "output": "1"}, [("mcp_1", "files_read", {}), Answer("mcp_1", "1")]),
         ("file_search_call", {"results": []}, []),
         ("compaction", {"encrypted_content": "sealed:short"}, [
-            Speech("system", "Summary of the conversation so far:\n\nshort")
+            Speech("user", "Summary of the conversation so far:\n\nshort")
         ]),
         ("message", {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}, [
             Speech("assistant", "No.")

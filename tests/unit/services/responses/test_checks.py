@@ -27,7 +27,7 @@ def check(*, servers: ToolServers = SERVERS, wire_api: WireApi = "chat", **field
     """All checks of a request."""
     asked = request(**fields)
     check_request(asked, servers)
-    check_wire(asked, wire_api)
+    check_wire(asked, wire_api, servers.searches)
 
 
 def refusal(**fields: object) -> RequestError:
@@ -178,13 +178,21 @@ def test_tool_servers_need_a_provider_that_reaches_them() -> None:
     [
         {"tools": [{"type": "web_search"}, WRITE | {"format": GRAMMAR}]},
         {"tools": [LOOK], "tool_choice": {"type": "shell"}},
+        {"reasoning": {"mode": "pro", "context": "all_turns"}},
         {
             "tools": [{"type": "web_search"}],
             "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]},
         },
     ],
 )
-def test_a_server_that_speaks_the_responses_api_is_told_of_tools_that_only_it_has(fields: JsonObject) -> None:
+def test_a_server_that_speaks_the_responses_api_is_told_what_only_it_can_do(fields: JsonObject) -> None:
     check(wire_api="responses", **fields)
     with pytest.raises(UnsupportedParameter):
         check(**fields)
+
+
+def test_what_nobody_searches_is_refused_with_what_the_operator_can_do() -> None:
+    assert "web_search provider" in str(refusal(tools=[{"type": "web_search_preview"}]))
+    assert "vector stores" in str(refusal(tools=[{"type": "file_search"}]))
+    assert str(refusal(tools=[{"type": "shell"}])) == "Tools of type 'shell' are not supported by this server."
+    assert refusal(tools=[LOOK], tool_choice={"type": "web_search"}).param == "tool_choice"  # type: ignore[attr-defined]

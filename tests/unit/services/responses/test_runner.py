@@ -245,8 +245,9 @@ async def test_a_turn_that_commits_when_the_time_to_drain_is_over_is_told_as_it_
     asking = asyncio.ensure_future(small.events() if streamed else small.create())
     await committing.wait()
     closing = asyncio.ensure_future(small.service.shutdown())
-    while not any(task.cancelling() for task in small.service._runner._tasks):
+    for _ in range(20):
         await asyncio.sleep(0)
+    assert all(task.cancelling() for task in small.service._runner._tasks)
     gate.set()
     told = await asking
     await closing
