@@ -34,9 +34,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of the first round; each further one has the next")
     parser.add_argument("--rounds", type=int, default=None, help="end after so many, whatever the time")
     parser.add_argument("--round-seconds", type=float, default=30, help="how long the kills of a round last")
+    parser.add_argument("--kills", type=int, default=0, help="of a round, at the least, however long they take")
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--servers", type=int, default=1, help="server processes on one database")
+    parser.add_argument("--workers", type=int, default=1, help="of each server")
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument(
+        "--postgres",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of PostgreSQL, such as fsync=off",
+    )
     parser.add_argument(
         "--directory", type=Path, help="for data and the logs of rounds that failed; a new one unless given"
     )
@@ -45,12 +54,13 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(options: argparse.Namespace, directory: Path, totals: Totals, say: Callable[[str], None]) -> None:
     end = time.monotonic() + 60 * options.minutes
-    with ScriptedModel() as model, DATABASES[options.database](directory) as database:
-        deployment = Deployment(directory, model.base_url, database, options.servers)
+    settings = dict(setting.split("=", 1) for setting in options.postgres)
+    with ScriptedModel() as model, DATABASES[options.database](directory, settings) as database:
+        deployment = Deployment(directory, model.base_url, database, options.servers, options.workers)
         try:
             await deployment.start()
             while time.monotonic() < end and (options.rounds is None or totals.rounds < options.rounds):
-                plan = Plan(options.seed + totals.rounds, options.round_seconds, options.clients)
+                plan = Plan(options.seed + totals.rounds, options.round_seconds, options.clients, options.kills)
                 totals.add(report := await play(deployment, plan))
                 _tell(report, directory, say)
             await deployment.stop()

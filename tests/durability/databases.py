@@ -9,17 +9,13 @@ from pathlib import Path
 
 from durability.deployment import Database
 
-_POSITIONS = """
+_FAULTS = {
+    "positions beyond what was given out": """
 SELECT c.id FROM conversations AS c LEFT JOIN conversation_items AS i ON i.conversation_id = c.id
 GROUP BY c.id HAVING COALESCE(MAX(i.position), -1) >= c.next_position
-"""
-_LEASED = "SELECT id FROM conversations WHERE lease_holder IS NOT NULL"
-
-
-@contextmanager
-def sqlite_file(directory: Path) -> Iterator[SqliteFile]:
-    """A file in a directory."""
-    yield SqliteFile(directory)
+""",
+    "leases of nobody": "SELECT id FROM conversations WHERE lease_holder IS NOT NULL",
+}
 
 
 class SqliteFile:
@@ -37,16 +33,29 @@ class SqliteFile:
     def start(self) -> None:
         """It is no process."""
 
+    def drop_connections(self) -> None:
+        """It has none."""
+
     def faults(self) -> Sequence[str]:
         """A file that is damaged, rows that refer to nothing, positions beyond what was given out, leases of nobody."""
         with closing(sqlite3.connect(self._path)) as connection:
-            damage = [str(line) for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
+            found = {what: connection.execute(sql).fetchall() for what, sql in _FAULTS.items()}
+            damage = [line for line in connection.execute("PRAGMA integrity_check") if line != ("ok",)]
             strays = connection.execute("PRAGMA foreign_key_check").fetchall()
-            beyond = connection.execute(_POSITIONS).fetchall()
-            leased = connection.execute(_LEASED).fetchall()
-        found = {"damaged": damage, "rows without parents": strays, "positions beyond": beyond, "leased": leased}
-        return [f"{what}: {where}" for what, where in found.items() if where]
+        return _told({**found, "damage": damage, "rows without parents": strays})
 
 
-DATABASES: Mapping[str, Callable[[Path], AbstractContextManager[Database]]] = {"sqlite": sqlite_file}
-"""By name: from a directory to a database that is there for a while."""
+def _told(found: Mapping[str, Sequence[object]]) -> Sequence[str]:
+    return [f"{what}: {where}" for what, where in found.items() if where]
+
+
+@contextmanager
+def sqlite_file(directory: Path, _settings: Mapping[str, str]) -> Iterator[SqliteFile]:
+    """A file in a directory."""
+    yield SqliteFile(directory)
+
+
+DATABASES: Mapping[str, Callable[[Path, Mapping[str, str]], AbstractContextManager[Database]]] = {
+    "sqlite": sqlite_file,
+}
+"""By name: from a directory and settings to a database that is there for a while."""

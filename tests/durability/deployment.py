@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.server import StackServer, scripted_config
+from harness.workers import workers_of
 
 LEASE_SECONDS = 3.0
 SWEEP_SECONDS = 0.5
@@ -41,6 +43,10 @@ class Database(Protocol):
 
     def start(self) -> None:
         """Bring it back."""
+        ...
+
+    def drop_connections(self) -> None:
+        """Break off every connection to it, whatever runs on it."""
         ...
 
     def faults(self) -> Sequence[str]:
@@ -83,6 +89,14 @@ class Node:
         await asyncio.sleep(seconds)
         self.server.send_signal(signal.SIGCONT)
 
+    def signal_worker(self, number: signal.Signals, which: int) -> bool:
+        """Send a signal to one of its workers; whether there is one."""
+        workers = workers_of(self.server)
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(workers[which % max(len(workers), 1)], number)
+            return True
+        return False
+
     def _ended(self) -> None:
         self.up = False
         self.look_at_log()
@@ -114,7 +128,7 @@ class Deployment:
     def __init__(self, directory: Path, model_url: str, database: Database, servers: int, workers: int = 1) -> None:
         self.database, self.workers = database, workers
         self._some_up = asyncio.Event()
-        config = _config(directory, model_url, database.backend)
+        config = _config(directory, model_url, database.backend, workers)
         self.nodes = [Node(StackServer(_folder(directory, number), config), self._some_up) for number in range(servers)]
 
     def urls(self) -> Sequence[str]:
@@ -155,11 +169,11 @@ def _folder(directory: Path, number: int) -> Path:
     return folder
 
 
-def _config(directory: Path, model_url: str, backend: Mapping[str, object]) -> Mapping[str, object]:
+def _config(directory: Path, model_url: str, backend: Mapping[str, object], workers: int) -> Mapping[str, object]:
     return scripted_config(
         directory,
         model_url,
         storage={"backends": {"default": dict(backend)}},
         turns={"lease_seconds": LEASE_SECONDS, "sweep_seconds": SWEEP_SECONDS},
-        server={"port": 0, "shutdown_timeout_seconds": PATIENCE},
+        server={"port": 0, "workers": workers, "shutdown_timeout_seconds": PATIENCE},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -11,9 +12,28 @@ from typing import Any
 
 from durability.deployment import LEASE_SECONDS, Deployment, Node
 
-WEIGHTS = {"kill": 10, "terminate": 6, "terminate and kill": 2, "kill all": 1, "freeze": 1, "stop the database": 3}
-KILLS = ("SIGKILL", "SIGTERM", "SIGTERM, then SIGKILL", "database stopped")
-"""What counts as a kill; a server that stands still for longer than a lease does not."""
+WEIGHTS = {
+    "kill": 10,
+    "terminate": 6,
+    "terminate and kill": 2,
+    "kill all": 1,
+    "kill a worker": 10,
+    "terminate a worker": 4,
+    "freeze": 1,
+    "stop the database": 3,
+    "drop connections": 1,
+}
+PAUSE = (0.3, 1.5)
+"""Shortest and longest time between two of them, in seconds."""
+
+LONGEST_AWAY = 0.5
+"""Seconds until what was ended is started again."""
+
+OF_WORKERS = frozenset({"kill a worker", "terminate a worker"})
+OF_DATABASES = frozenset({"stop the database", "drop connections"})
+
+NO_KILLS = frozenset({"stood still", "connections dropped"})
+"""What ends no process: a server that stands still for longer than a lease, a database that breaks its connections."""
 
 
 class Disturber:
@@ -23,9 +43,9 @@ class Disturber:
         counts: How often each thing was done.
     """
 
-    def __init__(self, deployment: Deployment, seed: str, pause: tuple[float, float]) -> None:
+    def __init__(self, deployment: Deployment, seed: str) -> None:
         self.counts: Counter[str] = Counter()
-        self._deployment, self._pause = deployment, pause
+        self._deployment = deployment
         self._chance = random.Random(f"{seed} disturbances")
         self._running: dict[asyncio.Task[None], Node] = {}
         self._do: dict[str, Callable[[Node, float], Coroutine[Any, Any, None]]] = {
@@ -33,12 +53,14 @@ class Disturber:
             "terminate": self._terminate,
             "terminate and kill": self._terminate_and_kill,
             "freeze": self._freeze,
+            "kill a worker": self._kill_worker,
+            "terminate a worker": self._terminate_worker,
         }
 
     @property
     def kills(self) -> int:
         """How many processes were ended."""
-        return sum(self.counts[kind] for kind in KILLS)
+        return sum(count for what, count in self.counts.items() if what not in NO_KILLS)
 
     async def run(self, seconds: float, kills: int) -> None:
         """Disturb for so long, and until there were so many kills; then wait until everything is up again."""
@@ -46,7 +68,7 @@ class Disturber:
         weights = {name: weight for name, weight in WEIGHTS.items() if self._can(name)}
         while time.monotonic() < end or self.kills < kills:
             chance = self._chance
-            pause, away = chance.uniform(*self._pause), chance.uniform(0, 0.5)
+            pause, away = chance.uniform(*PAUSE), chance.uniform(0, LONGEST_AWAY)
             [name] = chance.choices([*weights], [*weights.values()])
             first = chance.randrange(len(self._deployment.nodes))
             await self._one_that_is_up(first)
@@ -56,11 +78,13 @@ class Disturber:
             await asyncio.gather(*self._running)
 
     def _can(self, name: str) -> bool:
-        return self._deployment.database.can_stop or name != "stop the database"
+        if name in OF_DATABASES:
+            return self._deployment.database.can_stop
+        return self._deployment.workers > 1 or name not in OF_WORKERS
 
     async def _begin(self, name: str, first: int, away: float) -> None:
-        if name == "stop the database":
-            await self._stop_database(away)
+        if name in OF_DATABASES:
+            await (self._stop_database(away) if name == "stop the database" else self._drop_connections())
             return
         for number in range(len(self._deployment.nodes) if name == "kill all" else 1):
             node = await self._one_that_is_up(first + number)
@@ -110,6 +134,17 @@ class Disturber:
     async def _freeze(self, node: Node, away: float) -> None:
         self.counts["stood still"] += 1
         await node.freeze(LEASE_SECONDS + 1 + away)
+
+    async def _kill_worker(self, node: Node, away: float) -> None:
+        """Its supervisor starts another one."""
+        self.counts["SIGKILL of a worker"] += node.signal_worker(signal.SIGKILL, int(away * 1000))
+
+    async def _terminate_worker(self, node: Node, away: float) -> None:
+        self.counts["SIGTERM of a worker"] += node.signal_worker(signal.SIGTERM, int(away * 1000))
+
+    async def _drop_connections(self) -> None:
+        self.counts["connections dropped"] += 1
+        await asyncio.to_thread(self._deployment.database.drop_connections)
 
     async def _stop_database(self, away: float) -> None:
         self.counts["database stopped"] += 1

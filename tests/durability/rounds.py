@@ -29,15 +29,13 @@ class Plan:
 
     Attributes:
         seed: The same seed gives the same operations and kills, as far as the time that they take allows.
-        pause: Shortest and longest time between two disturbances, in seconds.
         kills: The round goes on until there were so many.
     """
 
     seed: int
     seconds: float
-    clients: int = 8
-    pause: tuple[float, float] = (0.3, 1.5)
-    kills: int = 0
+    clients: int
+    kills: int
 
 
 async def play(deployment: Deployment, plan: Plan) -> Report:
@@ -45,7 +43,7 @@ async def play(deployment: Deployment, plan: Plan) -> Report:
     since = int(time.time()) + 1
     await asyncio.sleep(since - time.time())  # times of creation are whole seconds: what is older is of no concern
     seed, began = str(plan.seed), time.monotonic()
-    disturber = Disturber(deployment, seed, plan.pause)
+    disturber = Disturber(deployment, seed)
     async with AsyncExitStack() as opened:
         https = [await opened.enter_async_context(_http()) for _ in range(plan.clients + 1)]
         first = Client(f"{SHARED}{seed}", seed, https[0], deployment)

@@ -194,13 +194,14 @@ class TurnRunner:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if task.cancelled() and not _is_being_cancelled():
-                if running.ended_well:  # it was stopped behind its commit: to try again would be to do it again
-                    return
+            if _is_being_cancelled():
+                if not running.turn.leaves_trace:
+                    task.cancel()
+                if not self._closed:
+                    raise
+                await asyncio.wait((task,))  # whoever ends the server ends the turn: soon it is known what came of it
+            if not running.ended_well and running.error is None:
                 raise ShuttingDown from None
-            if not running.turn.leaves_trace:
-                task.cancel()
-            raise
 
 
 def _is_being_cancelled() -> bool:
