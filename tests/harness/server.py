@@ -89,6 +89,7 @@ class StackServer:
 
     def start(self) -> StackServer:
         """Start the process and wait until it says that it serves."""
+        self.base_url = ""
         command = [str(Path(sys.executable).with_name("stack")), "run", self._source, "--port", "0"]
         self._process = subprocess.Popen(
             command, cwd=self._directory, env=self._environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -115,10 +116,14 @@ class StackServer:
         """Everything that the process printed."""
         return "".join(self.output)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def ask_to_stop(self) -> None:
         """Ask it to end (SIGTERM)."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     @property
     def has_ended(self) -> bool:
