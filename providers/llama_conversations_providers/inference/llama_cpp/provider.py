@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from llama_conversations.apis.inference import Inference, ProviderModel
+from llama_conversations.apis.inference import Inference, ProviderModel, SystemMessages
 from llama_conversations.errors import ConfigError, ConfigProblem, UpstreamUnreachable
 from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations.wire.catalog import Health
@@ -96,6 +96,11 @@ class LlamaCppInference(Inference):
     async def list_models(self) -> Sequence[ProviderModel]:
         """The one model, with the context that a turn has."""
         return await self._running().list_models()
+
+    @property
+    def system_messages(self) -> SystemMessages:
+        """As configured."""
+        return self._config.system_messages
 
     async def chat_completion(self, body: bytes) -> bytes:
         """One chat completion."""
