@@ -28,7 +28,7 @@ def test_every_default_is_as_documented() -> None:
     assert (config.wire_api, config.output_limit, config.token_counter) == ("chat", None, "none")
     assert (VLLMConfig(base_url="http://x").token_counter, OllamaConfig().token_counter) == ("vllm", "none")
     assert config.system_messages == "anywhere"
-    for local in (VLLMConfig(base_url="http://x"), OllamaConfig(), LlamaCppConfig()):
+    for local in (VLLMConfig(base_url="http://x"), OllamaConfig()):
         assert local.system_messages == "first"
     assert OllamaConfig().base_url == "http://localhost:11434/v1"
 

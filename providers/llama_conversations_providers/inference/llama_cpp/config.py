@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import Field, PositiveInt
 
-from llama_conversations.apis.inference import SystemMessages
 from llama_conversations.stack.provider_spec import ProviderConfig
 
 
@@ -20,7 +19,6 @@ class LlamaCppConfig(ProviderConfig):
             the memory.
         threads: Null leaves a core to others where there are few, and the number to llama.cpp where there are many.
         parallel: Turns computed at the same time, each with a context of its own; more of them wait in line.
-        system_messages: As of ``RemoteConfig``.
     """
 
     model_path: Path | None = None
@@ -28,7 +26,6 @@ class LlamaCppConfig(ProviderConfig):
     context_length: PositiveInt | None = None
     threads: PositiveInt | None = None
     parallel: PositiveInt = 2
-    system_messages: SystemMessages = "first"
 
     @classmethod
     def sample_run_config(cls) -> dict[str, object]:

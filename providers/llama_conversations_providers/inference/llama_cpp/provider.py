@@ -99,8 +99,8 @@ class LlamaCppInference(Inference):
 
     @property
     def system_messages(self) -> SystemMessages:
-        """As configured."""
-        return self._config.system_messages
+        """At the beginning: the template is the GGUF file's, whatever that is."""
+        return "first"
 
     async def chat_completion(self, body: bytes) -> bytes:
         """One chat completion."""
