@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from durability.deployment import Deployment
+from durability.observed import all_items
 from durability.operations import JOBS, JsonObject, Kind, Operation, Outcome
 from durability.sending import PATIENCE, Request, Sender
 from harness.background import ENDED
@@ -239,19 +240,6 @@ class Client:
     async def _look(self, operation: Operation) -> None:
         """Read a whole conversation, each page from another server."""
         talk, _ = self._any(operation)
-        request = Operation(operation.marker, "look")
-        items: list[JsonObject] = []
-        query = ""
-        while True:
-            path = f"/conversations/{talk.conversation_id}/items?order=asc&limit=50{query}"
-            await self._sender.send(request, Request("GET", path))
-            operation.statuses += request.statuses
-            operation.began = operation.began or request.began
-            if request.answer is None:
-                return
-            items += request.answer["data"]
-            if not request.answer["has_more"]:
-                break
-            query = f"&after={items[-1]['id']}"
-        operation.outcome, operation.ended, operation.attempts = Outcome.DONE, request.ended, request.attempts
-        operation.answer = {"data": items}
+        operation.began = time.monotonic()
+        items = await all_items(self._sender, f"/conversations/{talk.conversation_id}", "asc", 50)
+        operation.outcome, operation.ended, operation.answer = Outcome.DONE, time.monotonic(), {"data": items}

@@ -103,17 +103,18 @@ async def _newest(sender: Sender, path: str, since: int) -> list[JsonObject]:
 async def _read_items(sender: Sender, conversation_id: str, seen: Observed) -> None:
     """All items; forwards, backwards and in small pages they must be the same."""
     path = f"/conversations/{conversation_id}"
-    items = await _all_items(sender, path, "asc", 100)
+    items = await all_items(sender, path, "asc", 100)
     seen.items[conversation_id] = items
-    if (await _all_items(sender, path, "desc", 100))[::-1] != items:
+    if (await all_items(sender, path, "desc", 100))[::-1] != items:
         seen.faults.append(f"{conversation_id}: descending is not the reverse of ascending")
-    if await _all_items(sender, path, "asc", SMALL_PAGE) != items:
+    if await all_items(sender, path, "asc", SMALL_PAGE) != items:
         seen.faults.append(f"{conversation_id}: small pages do not add up to the whole")
     if (await sender.get(path)).json() != seen.conversations[conversation_id]:
         seen.faults.append(f"{conversation_id}: the list shows another conversation than is retrieved")
 
 
-async def _all_items(sender: Sender, path: str, order: str, limit: int) -> list[JsonObject]:
+async def all_items(sender: Sender, path: str, order: str, limit: int) -> list[JsonObject]:
+    """The items of a conversation, page by page, each from whichever server serves."""
     found: list[JsonObject] = []
     cursor: dict[str, object] = {}
     while True:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -72,6 +72,8 @@ class StackServer:
         self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(environ or {})}
         self._process: subprocess.Popen[str] | None = None
         self.base_url = ""
+        self.after_kill: Callable[[int], None] | None = None
+        """Called with the pid, once the process was killed."""
         self.output: list[str] = []
 
     @property
@@ -144,6 +146,8 @@ class StackServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait(STOP_SECONDS)
+        if self.after_kill is not None:
+            self.after_kill(self._process.pid)
 
     def close(self) -> None:
         """Stop it if it runs."""
