@@ -21,6 +21,9 @@ SWEEP_SECONDS = 0.5
 PATIENCE = 0.7
 """Seconds that running turns get when a server is asked to end."""
 
+STARTS = 10
+"""How often a server that does not come up is started again."""
+
 LONGEST_END = PATIENCE + 20
 """Seconds from the signal to the end of the process, on a busy machine."""
 
@@ -64,8 +67,15 @@ class Node:
     faults: list[str] = field(default_factory=list)
 
     async def start(self) -> None:
-        """Start it and wait until it serves."""
-        await asyncio.to_thread(self.server.start)
+        """Start it and wait until it serves; again if it ends at once, as whatever keeps servers running does."""
+        for last in [False] * STARTS + [True]:
+            try:
+                await asyncio.to_thread(self.server.start)
+                break
+            except AssertionError:  # its database may be away
+                if last:
+                    raise
+                await asyncio.sleep(SWEEP_SECONDS)
         self.up = True
         self.some_up.set()
 
@@ -109,17 +119,18 @@ class Node:
 
 
 def logged_errors(lines: Sequence[str]) -> list[str]:
-    """What stands at the end of each trace, but for what is expected while a database is away."""
-    found, tracing = [], False
+    """What stands before and at the end of each trace, but for what is expected while a database is away."""
+    found: list[tuple[str, str]] = []
+    said, tracing = "", False
     for line in lines:
-        if line.startswith(_CHAINED) and found:
-            found.pop()  # what counts is the error that came of it, which follows
-        elif line.startswith(_TRACE):
-            tracing = True
+        if line.startswith(_TRACE):
+            # Of a chain of errors counts the last one, which came of the others.
+            said, tracing = found.pop()[0] if said.startswith(_CHAINED) and found else said, True
+            found.append((said, ""))
         elif tracing and line and not line.startswith(" ") and _RAISED.match(line):
-            tracing = False
-            found.append(line)
-    return [line for line in found if not any(name in line for name in _EXPECTED)]
+            found[-1], tracing = (found[-1][0], line), False
+        said = line or said
+    return [f"{said}: {error}" for said, error in found if not any(name in error for name in _EXPECTED)]
 
 
 class Deployment:

@@ -160,9 +160,10 @@ def _told(operation: Operation, received: bytes) -> tuple[Outcome, bool]:
         operation.shown = events[0]["response"]["id"]
     if not events or events[-1]["type"] not in TERMINAL:
         return Outcome.UNKNOWN, operation.keyed
+    response = operation.answer = events[-1]["response"]
     try:
-        operation.answer = check_stream(events)
+        if response["status"] == "completed" or not response["background"]:  # a job may fail before it begins
+            check_stream(events)
     except AssertionError as error:
         operation.faults.append(f"a stream that is none: {error}")
-        operation.answer = events[-1]["response"]
     return Outcome.DONE, False
