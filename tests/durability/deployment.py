@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from durability.forked_server import ForkedServer
 from harness.server import StackServer, scripted_config
 from harness.workers import workers_of
 
@@ -30,8 +31,8 @@ LONGEST_END = PATIENCE + 20
 _TRACE = "Traceback (most recent call last):"
 _CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
 _RAISED = re.compile(r"^[\w.]+(?:: .*)?$")
-_EXPECTED = ("StorageUnavailable", "OutcomeUnknown", "ShuttingDown")
-"""Errors that may be logged with their trace: the database was away."""
+_EXPECTED = ("StorageUnavailable", "OutcomeUnknown", "ShuttingDown", "asyncpg.pool")
+"""Errors, and who logs them, that may stand there with their trace: the database was away."""
 
 
 class Database(Protocol):
@@ -130,17 +131,28 @@ def logged_errors(lines: Sequence[str]) -> list[str]:
         elif tracing and line and not line.startswith(" ") and _RAISED.match(line):
             found[-1], tracing = (found[-1][0], line), False
         said = line or said
-    return [f"{said}: {error}" for said, error in found if not any(name in error for name in _EXPECTED)]
+    told = [f"{said}: {error}" for said, error in found]
+    return [error for error in told if not any(name in error for name in _EXPECTED)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which processes there are: so many servers, each of so many workers; ``forks``: started quickly."""
+
+    servers: int
+    workers: int
+    forks: bool
 
 
 class Deployment:
     """Servers of one database; a client may use any of them that seems to be up."""
 
-    def __init__(self, directory: Path, model_url: str, database: Database, servers: int, workers: int = 1) -> None:
-        self.database, self.workers = database, workers
+    def __init__(self, directory: Path, model_url: str, database: Database, layout: Layout) -> None:
+        self.database, self.workers = database, layout.workers
         self._some_up = asyncio.Event()
-        config = _config(directory, model_url, database.backend, workers)
-        self.nodes = [Node(StackServer(_folder(directory, number), config), self._some_up) for number in range(servers)]
+        config = _config(directory, model_url, database.backend, layout.workers)
+        make = ForkedServer if layout.forks else StackServer
+        self.nodes = [Node(make(_folder(directory, number), config), self._some_up) for number in range(layout.servers)]
 
     def urls(self) -> Sequence[str]:
         """Base URLs of servers that were not seen to end."""
