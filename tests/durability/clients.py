@@ -14,7 +14,7 @@ import httpx2
 
 from durability.deployment import Deployment
 from durability.observed import all_items
-from durability.operations import JOBS, JsonObject, Kind, Operation, Outcome
+from durability.operations import JOBS, JsonObject, Kind, Operation, Outcome, comparable
 from durability.sending import PATIENCE, Request, Sender
 from harness.background import ENDED
 from harness.conversations import user
@@ -138,7 +138,7 @@ class Client:
         """The same request with the same key: the same answer."""
         first, ended, told = operation.answer, operation.ended, len(operation.statuses)
         await self._sender.send(operation, request)
-        if operation.answer != first:
+        if comparable(operation.answer) != comparable(first):
             operation.faults.append(f"a repeat was answered with {operation.answer}, not with {first}")
         if refused := [status for status in operation.statuses[told:] if status.startswith("4")]:
             operation.faults.append(f"a repeat was refused: {refused}")

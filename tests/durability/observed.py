@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from durability.operations import JsonObject, Operation
-from durability.sending import PATIENCE, Request, Sender
+from durability.sending import PATIENCE, Request, Sender, begun_anew
 from harness.background import ENDED
 from harness.event_stream import check_stream, read_frames
 
@@ -135,7 +135,7 @@ async def _follow(sender: Sender, response_id: str, seen: Observed) -> None:
     if events[-1].get("response") != stored:
         seen.faults.append(f"{response_id}: its stream ends in something else than is stored")
     try:
-        check_stream(events)
+        check_stream(events, begun_anew=begun_anew(events))
     except AssertionError as error:
         if stored is not None and stored["status"] == "completed":
             seen.faults.append(f"{response_id}: its stream is none: {error}")

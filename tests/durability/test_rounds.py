@@ -12,7 +12,7 @@ from durability.cli import main
 DEPLOYMENTS = [
     "--database sqlite",
     "--database sqlite --servers 2 --workers 2",
-    "--database postgres --servers 3",
+    "--database postgres --servers 3 --forks",
     "--database postgres --workers 2",
 ]
 
