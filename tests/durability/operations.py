@@ -76,7 +76,7 @@ class Operation:
 
 
 def comparable(answer: JsonObject | None) -> JsonObject | None:
-    """An answer without why a response failed: where that cannot be stored, whoever ends the turn then does not know."""
+    """An answer without why a response failed: where that was not stored, whoever ends the turn does not know it."""
     return {**answer, "error": "some"} if answer is not None and answer.get("status") == "failed" else answer
 
 
