@@ -566,10 +566,10 @@ class StorageUnavailable(StorageError):
 
 
 class OutcomeUnknown(StorageError):
-    """The connection to the database broke while a transaction was being committed: it happened, or it did not."""
+    """Something broke off while a transaction was being committed: it happened, or it did not."""
 
-    def __init__(self) -> None:
+    def __init__(self, broken: str = "The connection to the database broke") -> None:
         super().__init__(
-            "The connection to the database broke while this was being stored: it may have been stored or not. Look "
-            "before you send it again, or send requests with an Idempotency-Key, which may be repeated at any time."
+            f"{broken} while this was being stored: it may have been stored or not. Look before you send it again, or "
+            "send requests with an Idempotency-Key, which may be repeated at any time."
         )

@@ -9,13 +9,14 @@ A request without a key costs a look at a context variable.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Protocol, TypeVar, cast
 
 from sqlalchemy import bindparam, null, update
 
-from llama_conversations.errors import IdempotencyKeyLost
+from llama_conversations.errors import IdempotencyKeyLost, OutcomeUnknown
 from llama_conversations.storage.records import KeyHold
 from llama_conversations.storage.scopes import owned_by, scope_parameters
 from llama_conversations.storage.tables import idempotency_keys as keys
@@ -83,9 +84,14 @@ async def answered(work: Awaitable[T], answer: Callable[[T], A]) -> A:
         work: A call of a store.
         answer: From what the call returns to the answer, or ``None`` if the call changed nothing; called in the
             transaction, too.
+
+    Errors: ``OutcomeUnknown`` when the caller is cancelled meanwhile.
     """
     if _hold.get() is None:
-        return answer(await work)
+        try:
+            return answer(await work)
+        except asyncio.CancelledError:  # the server is being ended, and its database does the work all the same
+            raise OutcomeUnknown("The server was stopped") from None
     token = _answer.set(lambda result: answer(cast("T", result)))
     try:
         return answer(await work)

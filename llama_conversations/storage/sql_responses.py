@@ -6,6 +6,8 @@ the items, stores the final response and gives the lease back. Between them noth
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
@@ -21,6 +23,7 @@ from llama_conversations.errors import (
     OutcomeUnknown,
     PreviousResponseNotFound,
     ResponseNotFound,
+    StorageUnavailable,
     TurnLost,
 )
 from llama_conversations.ids import RESPONSE_PREFIX, partition_in
@@ -40,6 +43,12 @@ from llama_conversations.storage.sql_conversations import check_distinct, insert
 from llama_conversations.storage.sql_events import insert_events
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
+
+IN_DOUBT_SECONDS = 30.0
+"""How long a turn waits for a database that went away while it committed."""
+
+AGAIN_SECONDS = 0.2
+"""Between two tries."""
 
 SWEEP_BATCH = 100
 """Expired turns that one sweep takes."""
@@ -217,7 +226,7 @@ class SqlResponseStore:
     """
 
     def __init__(self, database: Database, lease_seconds: float) -> None:
-        self._database = database
+        self._database, self._lease_seconds = database, lease_seconds
         self._lease: dict[str, SqlValue] = {"node": database.node, "lease_ms": int(lease_seconds * 1000)}
 
     async def claim(self, scope: AccessScope, claim: TurnClaim) -> int | None:
@@ -235,12 +244,27 @@ class SqlResponseStore:
             await self._commit_again(scope, commit)
 
     async def _commit_again(self, scope: AccessScope, commit: TurnCommit) -> None:
-        """Do it once more: if it was done the first time, the lease is gone, and the response says how it ended."""
+        """Do it once more, when the database is back, if it is within the lease.
+
+        If it was done the first time, the lease is gone, and the response says how the turn ended.
+        """
+        end = time.monotonic() + min(self._lease_seconds, IN_DOUBT_SECONDS)
+        while True:
+            try:
+                await self._database.write(self._ending(scope, commit))
+                return
+            except TurnLost:
+                break
+            except (StorageUnavailable, OutcomeUnknown):
+                if time.monotonic() > end:
+                    raise OutcomeUnknown from None
+            await asyncio.sleep(AGAIN_SECONDS)
         try:
-            await self._database.write(self._ending(scope, commit))
-        except TurnLost:
-            if not await self._database.read(_has_ended_as(scope, commit)):
-                raise OutcomeUnknown from None
+            has_ended = await self._database.read(_has_ended_as(scope, commit))
+        except StorageUnavailable:
+            has_ended = False
+        if not has_ended:
+            raise OutcomeUnknown
 
     def _ending(self, scope: AccessScope, commit: TurnCommit) -> Unit[None]:
         unit = _commit(scope, commit, self._database.node)

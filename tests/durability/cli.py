@@ -11,7 +11,7 @@ from pathlib import Path
 
 from durability.checks import Violation
 from durability.databases import DATABASES
-from durability.deployment import Deployment
+from durability.deployment import Deployment, Layout
 from durability.operations import write_logs
 from durability.report import Report, Totals
 from durability.rounds import Plan, play
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--servers", type=int, default=1, help="server processes on one database")
     parser.add_argument("--workers", type=int, default=1, help="of each server")
+    parser.add_argument("--forks", action="store_true", help="start servers as forks of what has imported everything")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument(
         "--postgres",
@@ -54,9 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(options: argparse.Namespace, directory: Path, totals: Totals, say: Callable[[str], None]) -> None:
     end = time.monotonic() + 60 * options.minutes
+    layout = Layout(options.servers, options.workers, options.forks)
     settings = dict(setting.split("=", 1) for setting in options.postgres)
     with ScriptedModel() as model, DATABASES[options.database](directory, settings) as database:
-        deployment = Deployment(directory, model.base_url, database, options.servers, options.workers)
+        deployment = Deployment(directory, model.base_url, database, layout)
         try:
             await deployment.start()
             while time.monotonic() < end and (options.rounds is None or totals.rounds < options.rounds):

@@ -13,7 +13,8 @@ from typing import Any
 import httpx2
 
 from durability.deployment import Deployment
-from durability.operations import JOBS, JsonObject, Kind, Operation, Outcome
+from durability.observed import all_items
+from durability.operations import JOBS, JsonObject, Kind, Operation, Outcome, comparable
 from durability.sending import PATIENCE, Request, Sender
 from harness.background import ENDED
 from harness.conversations import user
@@ -137,7 +138,7 @@ class Client:
         """The same request with the same key: the same answer."""
         first, ended, told = operation.answer, operation.ended, len(operation.statuses)
         await self._sender.send(operation, request)
-        if operation.answer != first:
+        if comparable(operation.answer) != comparable(first):
             operation.faults.append(f"a repeat was answered with {operation.answer}, not with {first}")
         if refused := [status for status in operation.statuses[told:] if status.startswith("4")]:
             operation.faults.append(f"a repeat was refused: {refused}")
@@ -239,19 +240,6 @@ class Client:
     async def _look(self, operation: Operation) -> None:
         """Read a whole conversation, each page from another server."""
         talk, _ = self._any(operation)
-        request = Operation(operation.marker, "look")
-        items: list[JsonObject] = []
-        query = ""
-        while True:
-            path = f"/conversations/{talk.conversation_id}/items?order=asc&limit=50{query}"
-            await self._sender.send(request, Request("GET", path))
-            operation.statuses += request.statuses
-            operation.began = operation.began or request.began
-            if request.answer is None:
-                return
-            items += request.answer["data"]
-            if not request.answer["has_more"]:
-                break
-            query = f"&after={items[-1]['id']}"
-        operation.outcome, operation.ended, operation.attempts = Outcome.DONE, request.ended, request.attempts
-        operation.answer = {"data": items}
+        operation.began = time.monotonic()
+        items = await all_items(self._sender, f"/conversations/{talk.conversation_id}", "asc", 50)
+        operation.outcome, operation.ended, operation.answer = Outcome.DONE, time.monotonic(), {"data": items}

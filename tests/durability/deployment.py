@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from durability.forked_server import ForkedServer
 from harness.server import StackServer, scripted_config
 from harness.workers import workers_of
 
@@ -21,14 +22,17 @@ SWEEP_SECONDS = 0.5
 PATIENCE = 0.7
 """Seconds that running turns get when a server is asked to end."""
 
+STARTS = 10
+"""How often a server that does not come up is started again."""
+
 LONGEST_END = PATIENCE + 20
 """Seconds from the signal to the end of the process, on a busy machine."""
 
 _TRACE = "Traceback (most recent call last):"
 _CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
 _RAISED = re.compile(r"^[\w.]+(?:: .*)?$")
-_EXPECTED = ("StorageUnavailable", "OutcomeUnknown", "ShuttingDown")
-"""Errors that may be logged with their trace: the database was away."""
+_EXPECTED = ("StorageUnavailable", "OutcomeUnknown", "ShuttingDown", "asyncpg.pool")
+"""Errors, and who logs them, that may stand there with their trace: the database was away."""
 
 
 class Database(Protocol):
@@ -64,8 +68,15 @@ class Node:
     faults: list[str] = field(default_factory=list)
 
     async def start(self) -> None:
-        """Start it and wait until it serves."""
-        await asyncio.to_thread(self.server.start)
+        """Start it and wait until it serves; again if it ends at once, as whatever keeps servers running does."""
+        for last in [False] * STARTS + [True]:
+            try:
+                await asyncio.to_thread(self.server.start)
+                break
+            except AssertionError:  # its database may be away
+                if last:
+                    raise
+                await asyncio.sleep(SWEEP_SECONDS)
         self.up = True
         self.some_up.set()
 
@@ -109,27 +120,39 @@ class Node:
 
 
 def logged_errors(lines: Sequence[str]) -> list[str]:
-    """What stands at the end of each trace, but for what is expected while a database is away."""
-    found, tracing = [], False
+    """What stands before and at the end of each trace, but for what is expected while a database is away."""
+    found: list[tuple[str, str]] = []
+    said, tracing = "", False
     for line in lines:
-        if line.startswith(_CHAINED) and found:
-            found.pop()  # what counts is the error that came of it, which follows
-        elif line.startswith(_TRACE):
-            tracing = True
+        if line.startswith(_TRACE):
+            # Of a chain of errors counts the last one, which came of the others.
+            said, tracing = found.pop()[0] if said.startswith(_CHAINED) and found else said, True
+            found.append((said, ""))
         elif tracing and line and not line.startswith(" ") and _RAISED.match(line):
-            tracing = False
-            found.append(line)
-    return [line for line in found if not any(name in line for name in _EXPECTED)]
+            found[-1], tracing = (found[-1][0], line), False
+        said = line or said
+    told = [f"{said}: {error}" for said, error in found]
+    return [error for error in told if not any(name in error for name in _EXPECTED)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which processes there are: so many servers, each of so many workers; ``forks``: started quickly."""
+
+    servers: int
+    workers: int
+    forks: bool
 
 
 class Deployment:
     """Servers of one database; a client may use any of them that seems to be up."""
 
-    def __init__(self, directory: Path, model_url: str, database: Database, servers: int, workers: int = 1) -> None:
-        self.database, self.workers = database, workers
+    def __init__(self, directory: Path, model_url: str, database: Database, layout: Layout) -> None:
+        self.database, self.workers = database, layout.workers
         self._some_up = asyncio.Event()
-        config = _config(directory, model_url, database.backend, workers)
-        self.nodes = [Node(StackServer(_folder(directory, number), config), self._some_up) for number in range(servers)]
+        config = _config(directory, model_url, database.backend, layout.workers)
+        make = ForkedServer if layout.forks else StackServer
+        self.nodes = [Node(make(_folder(directory, number), config), self._some_up) for number in range(layout.servers)]
 
     def urls(self) -> Sequence[str]:
         """Base URLs of servers that were not seen to end."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from durability.operations import JsonObject, Operation
-from durability.sending import PATIENCE, Request, Sender
+from durability.sending import PATIENCE, Request, Sender, begun_anew
 from harness.background import ENDED
 from harness.event_stream import check_stream, read_frames
 
@@ -103,17 +103,18 @@ async def _newest(sender: Sender, path: str, since: int) -> list[JsonObject]:
 async def _read_items(sender: Sender, conversation_id: str, seen: Observed) -> None:
     """All items; forwards, backwards and in small pages they must be the same."""
     path = f"/conversations/{conversation_id}"
-    items = await _all_items(sender, path, "asc", 100)
+    items = await all_items(sender, path, "asc", 100)
     seen.items[conversation_id] = items
-    if (await _all_items(sender, path, "desc", 100))[::-1] != items:
+    if (await all_items(sender, path, "desc", 100))[::-1] != items:
         seen.faults.append(f"{conversation_id}: descending is not the reverse of ascending")
-    if await _all_items(sender, path, "asc", SMALL_PAGE) != items:
+    if await all_items(sender, path, "asc", SMALL_PAGE) != items:
         seen.faults.append(f"{conversation_id}: small pages do not add up to the whole")
     if (await sender.get(path)).json() != seen.conversations[conversation_id]:
         seen.faults.append(f"{conversation_id}: the list shows another conversation than is retrieved")
 
 
-async def _all_items(sender: Sender, path: str, order: str, limit: int) -> list[JsonObject]:
+async def all_items(sender: Sender, path: str, order: str, limit: int) -> list[JsonObject]:
+    """The items of a conversation, page by page, each from whichever server serves."""
     found: list[JsonObject] = []
     cursor: dict[str, object] = {}
     while True:
@@ -134,7 +135,7 @@ async def _follow(sender: Sender, response_id: str, seen: Observed) -> None:
     if events[-1].get("response") != stored:
         seen.faults.append(f"{response_id}: its stream ends in something else than is stored")
     try:
-        check_stream(events)
+        check_stream(events, begun_anew=begun_anew(events))
     except AssertionError as error:
         if stored is not None and stored["status"] == "completed":
             seen.faults.append(f"{response_id}: its stream is none: {error}")

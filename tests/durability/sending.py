@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +129,12 @@ async def _growing(answer: httpx2.Response) -> AsyncIterator[bytes]:
         yield received
 
 
+def begun_anew(events: Sequence[JsonObject]) -> bool:
+    """Whether it is the stream of a job that was given up and begun anew: numbers are left out behind its beginning."""
+    types, third = [event["type"] for event in events[:3]], events[2:3]
+    return types[1:2] == ["response.queued"] and any(event["sequence_number"] > 2 for event in third)
+
+
 def _total(before: Outcome, now: Outcome) -> Outcome:
     """Of several attempts: what was acknowledged is done, and what may have been done is unknown."""
     for outcome in (Outcome.DONE, Outcome.UNKNOWN):
@@ -154,15 +160,17 @@ def _told(operation: Operation, received: bytes) -> tuple[Outcome, bool]:
     """What a stream that has ended, or broke off, had told by then."""
     events = read_frames(received[: received.rfind(b"\n\n") + 2] if b"\n\n" in received else b"")
     numbers = [event["sequence_number"] for event in events if "sequence_number" in event]
-    if numbers != list(range(len(numbers))):
+    skipped = numbers[2] - 2 if begun_anew(events) else 0
+    if numbers != [*range(2), *range(2 + skipped, len(numbers) + skipped)][: len(numbers)]:
         operation.faults.append(f"events are numbered {numbers}")
     if events and events[0]["type"] == "response.created":
         operation.shown = events[0]["response"]["id"]
     if not events or events[-1]["type"] not in TERMINAL:
         return Outcome.UNKNOWN, operation.keyed
+    response = operation.answer = events[-1]["response"]
     try:
-        operation.answer = check_stream(events)
+        if response["status"] == "completed" or not response["background"]:  # a job may fail before it begins
+            check_stream(events, begun_anew=begun_anew(events))
     except AssertionError as error:
         operation.faults.append(f"a stream that is none: {error}")
-        operation.answer = events[-1]["response"]
     return Outcome.DONE, False

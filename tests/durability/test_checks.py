@@ -255,4 +255,4 @@ def test_what_a_server_did_not_expect_is_found_in_its_log() -> None:
     chained = ["", "The above exception was the direct cause of the following exception:", "", *trace]
     away = "llama_conversations.errors.StorageUnavailable: The database is not available."
     lines = ["10:00 all is well", *trace, "OSError: gone", *chained, away, "10:01 a fault", *trace, "ValueError: none"]
-    assert logged_errors(lines) == ["ValueError: none"]
+    assert logged_errors(lines) == ["10:01 a fault: ValueError: none"]

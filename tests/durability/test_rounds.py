@@ -9,7 +9,12 @@ import pytest
 
 from durability.cli import main
 
-DEPLOYMENTS = ["--database sqlite --servers 1", "--database sqlite --servers 3"]
+DEPLOYMENTS = [
+    "--database sqlite",
+    "--database sqlite --servers 2 --workers 2",
+    "--database postgres --servers 3 --forks",
+    "--database postgres --workers 2",
+]
 
 
 @pytest.mark.timeout(300)

@@ -90,16 +90,19 @@ class StackServer:
     def start(self) -> StackServer:
         """Start the process and wait until it says that it serves."""
         self.base_url = ""
-        command = [str(Path(sys.executable).with_name("stack")), "run", self._source, "--port", "0"]
-        self._process = subprocess.Popen(
-            command, cwd=self._directory, env=self._environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        self._process = self._launched("run", self._source, "--port", "0")
         serving = threading.Event()
         threading.Thread(target=self._read, args=(self._process, serving), daemon=True).start()
         if not serving.wait(START_SECONDS) or not self.base_url:
             self.kill()
             raise AssertionError("the server did not start:\n" + self.log)
         return self
+
+    def _launched(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [str(Path(sys.executable).with_name("stack")), *arguments]
+        return subprocess.Popen(
+            command, cwd=self._directory, env=self._environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
 
     def _read(self, process: subprocess.Popen[str], serving: threading.Event) -> None:
         assert process.stdout is not None

@@ -215,6 +215,24 @@ async def test_renewing_gives_no_lease_to_a_turn_that_has_ended(storage: Storage
         assert rows(path, f"SELECT lease_node, lease_expires_at FROM {table}") == [(None, None)]
 
 
+async def test_a_turn_outlives_a_clock_that_is_put_back_and_the_next_renewal_knows_the_time(
+    storage: Storage, path: Path
+) -> None:
+    conversation_id = await created(storage)
+    turn = await claimed(storage, conversation_id)
+    [(before,)] = rows(path, "SELECT lease_expires_at FROM conversations")
+    for table in ("conversations", "responses"):  # which is the same as another time of the database's clock
+        change(path, f"UPDATE {table} SET lease_expires_at = lease_expires_at + 3600000")
+    assert await storage.responses.sweep(failed) == []
+    with pytest.raises(ConversationLocked):
+        await claimed(storage, conversation_id)
+    await storage.responses.renew_leases([turn.id])
+    [(renewed,)] = rows(path, "SELECT lease_expires_at FROM conversations")
+    assert 0 <= int(str(renewed)) - int(str(before)) < 3_600_000
+    await storage.responses.commit(ALICE, commit_of(turn, item("a")))
+    assert await texts(storage, conversation_id) == ["a"]
+
+
 async def test_a_node_does_not_renew_what_another_one_holds(
     storage: Storage, path: Path, expire_leases: Callable[[], None]
 ) -> None:

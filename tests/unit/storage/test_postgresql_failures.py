@@ -66,6 +66,7 @@ class Cutter:
         self._port = port
         self._tasks: list[asyncio.Task[None]] = []
         self.cuts, self.passes_on = False, False
+        self.refuses = 0
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
@@ -78,6 +79,10 @@ class Cutter:
                 task.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.cuts and self.refuses:
+            self.refuses -= 1
+            writer.transport.abort()
+            return
         to_server = await asyncio.open_connection("127.0.0.1", self._port)
         self._tasks += [
             asyncio.create_task(self._copy(reader, to_server[1], writer)),
@@ -142,6 +147,36 @@ async def test_a_turn_whose_commit_nobody_answered_is_committed_once(
         await storage.responses.commit(ALICE, commit_of(turn, item("a")))
         assert not cutter.cuts
         assert await texts(storage, made.id) == ["a"]
+        assert (await storage.responses.get(ALICE, turn.id)).status == "completed"
+
+
+async def test_a_turn_whose_commit_nobody_answered_is_committed_once_the_database_is_back(
+    path: Path, postgres: Cluster
+) -> None:
+    cutter = Cutter(postgres.port)
+    async with cutter.listening() as port, opened(path, port=port, pool_size=1) as storage:
+        made = conversation()
+        await storage.conversations.create(ALICE, made, [])
+        turn = response(conversation_id=made.id)
+        await storage.responses.claim(ALICE, claim_of(turn))
+        cutter.cuts, cutter.passes_on, cutter.refuses = True, True, 10
+        await storage.responses.commit(ALICE, commit_of(turn, item("a")))
+        assert cutter.refuses == 0
+        assert await texts(storage, made.id) == ["a"]
+        assert (await storage.responses.get(ALICE, turn.id)).status == "completed"
+
+
+async def test_a_turn_whose_commit_nobody_answered_is_told_to_be_open_if_the_database_stays_away(
+    path: Path, postgres: Cluster
+) -> None:
+    cutter = Cutter(postgres.port)
+    async with cutter.listening() as port, opened(path, 0.5, port=port, pool_size=1) as storage:
+        turn = response()
+        await storage.responses.claim(ALICE, claim_of(turn))
+        cutter.cuts, cutter.passes_on, cutter.refuses = True, True, 1 << 60
+        with pytest.raises(OutcomeUnknown):
+            await storage.responses.commit(ALICE, commit_of(turn))
+        cutter.refuses = 0
         assert (await storage.responses.get(ALICE, turn.id)).status == "completed"
 
 
