@@ -75,6 +75,31 @@ class ItemRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryMark:
+    """How far somebody knows a conversation: all its items below a position, as of an edition.
+
+    Appending keeps the edition, deleting an item begins a new one.
+    """
+
+    edition: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPart:
+    """Items of a conversation, oldest first.
+
+    Attributes:
+        mark: What is known with them; ``None`` when the conversation is gone.
+        continues: They stand behind what was known before; otherwise they are all there are.
+    """
+
+    items: Sequence[ItemRecord]
+    mark: HistoryMark | None
+    continues: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseRecord:
     """A response.
 

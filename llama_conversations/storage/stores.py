@@ -15,6 +15,8 @@ from llama_conversations.access import AccessScope
 from llama_conversations.storage.records import (
     ConversationRecord,
     EventRecord,
+    HistoryMark,
+    HistoryPart,
     ItemRecord,
     Job,
     KeptAnswer,
@@ -81,6 +83,13 @@ class ConversationStore(Protocol):
     @abstractmethod
     async def history(self, scope: AccessScope, conversation_id: str, before_position: int) -> Sequence[ItemRecord]:
         """All items below a position, oldest first; none when the conversation is gone."""
+        ...
+
+    @abstractmethod
+    async def history_since(
+        self, scope: AccessScope, conversation_id: str, before_position: int, known: HistoryMark | None
+    ) -> HistoryPart:
+        """As ``history``, without the items that are known already, if these are still what the conversation holds."""
         ...
 
     @abstractmethod

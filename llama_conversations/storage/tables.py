@@ -34,6 +34,7 @@ conversations = Table(
     Column("lease_holder", Text),
     Column("lease_node", Text),
     Column("lease_expires_at", BigInteger),
+    Column("edition", BigInteger, nullable=False, server_default=text("0")),
     Index("conversations_by_owner", "tenant", "owner", "created_at", "id"),
     Index(
         "conversations_leased",
@@ -43,6 +44,7 @@ conversations = Table(
     ),
     sqlite_with_rowid=False,
 )
+"""``edition`` grows when an item goes or changes: while it stays, what was read below a position is still so."""
 
 conversation_items = Table(
     "conversation_items",

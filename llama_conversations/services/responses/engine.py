@@ -14,9 +14,8 @@ from llama_conversations.errors import StackError, TurnLost, UpstreamRejected
 from llama_conversations.log import get_logger
 from llama_conversations.services.items import masked
 from llama_conversations.services.responses.chat_messages import after_compaction
-from llama_conversations.services.responses.chat_parts import call_ids
 from llama_conversations.services.responses.chat_wire import ChatWire
-from llama_conversations.services.responses.context import ABOVE_ALL, ContextReader, read_items, read_prompt
+from llama_conversations.services.responses.context import ABOVE_ALL, ContextReader, read_prompt
 from llama_conversations.services.responses.context_window import (
     compaction_threshold,
     count_tokens,
@@ -25,6 +24,7 @@ from llama_conversations.services.responses.context_window import (
     truncated,
 )
 from llama_conversations.services.responses.failures import failure_of
+from llama_conversations.services.responses.history import NO_HISTORY, Context, read_items
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.model_wire import ModelWire, write_request
 from llama_conversations.services.responses.output import Output
@@ -100,7 +100,7 @@ class RunningTurn:
         self.body = b""
         self.error: Exception | None = None
         self.context: Sequence[ItemRecord] = ()
-        self._given: Sequence[ItemRecord] = ()
+        self._history = NO_HISTORY
         self._around, self._responses = around, around.responses
         self._wire = model_wire(turn, around)
         self._stage = Stage.NEW
@@ -134,7 +134,7 @@ class RunningTurn:
         async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
             await self._read_context(toolbox, ABOVE_ALL)
 
-    async def _begin(self, toolbox: Toolbox) -> Sequence[Item]:
+    async def _begin(self, toolbox: Toolbox) -> Context:
         """Claim the turn and read its context; what could not be sent to the model is refused now."""
         turn = self.turn
         response = new_response(turn, IN_PROGRESS) if turn.stored else None
@@ -145,29 +145,27 @@ class RunningTurn:
             position = await uninterrupted(self._responses.claim(turn.scope, claim))
         return await self._read_context(toolbox, position)
 
-    async def _read_context(self, toolbox: Toolbox, position: int | None) -> Sequence[Item]:
+    async def _read_context(self, toolbox: Toolbox, position: int | None) -> Context:
         """The items that the model is given, from below a position of the conversation.
 
         Errors: ``InvalidParameter``, ``UnsupportedParameter`` for a context that could not be sent to the model.
         """
         turn = self.turn
-        history: Sequence[ItemRecord] = ()
         around, previous = self._around, turn.request.previous_response_id
         reader = around.context
         if turn.conversation_id is not None and position:
-            history = await reader.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
+            self._history = await reader.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
         elif turn.remembered is not None:
-            history = reader.of_connection(turn.remembered, turn.input)
+            self._history = reader.of_connection(turn.remembered, turn.input)
         elif previous is not None:
-            history = await reader.of_chain(turn.scope, previous, turn.input)
+            self._history = await reader.of_chain(turn.scope, previous, turn.input)
         if turn.request.prompt is not None:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
-        self._given = [*history, *turn.input]
-        context = read_items(self._given)
+        context = Context(self._history, read_items(turn.input))
         await write_request(self._wire, context, toolbox)
         return context
 
-    async def _work(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
+    async def _work(self, context: Context, toolbox: Toolbox) -> AsyncGenerator[Event, None]:
         """Let the model and the tools work, and commit what came of it."""
         turn = self.turn
         output = Output(
@@ -175,8 +173,8 @@ class RunningTurn:
             turn.model.provider_id,
             toolbox.new_call,
             self._new_reasoning,
-            taken_call_ids=call_ids(context),
-            taken_ids=[item.id for item in context if item.id is not None],
+            taken_call_ids=context.call_ids,
+            taken_ids=context.ids,
         )
         async for event in _all(self._compact(context, toolbox, output), self._rounds(context, toolbox, output)):
             yield event
@@ -186,7 +184,7 @@ class RunningTurn:
             for item, text in zip(output.items, outcome.output, strict=True)
         ]
         await self._commit(outcome, [*turn.input, *items])
-        self.context = [*self._given, *items]
+        self.context = [*self._history.records, *turn.input, *items]
 
     async def _to_its_end(self, work: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """The events of the work, and the terminal one: what goes wrong is told, never raised."""
@@ -202,7 +200,7 @@ class RunningTurn:
             await self._stop()
         yield ResponseEvent(terminal_event(self._status), self.body)
 
-    async def _rounds(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
+    async def _rounds(self, context: Context, toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """The model speaks, the server's tools answer, the model speaks again, until it calls none of them."""
         if not self.turn.generate:
             return
@@ -224,19 +222,20 @@ class RunningTurn:
                 return
             request = await self._request(context, toolbox, output, may_call=left > 0)
 
-    async def _request(
-        self, context: Sequence[Item], toolbox: Toolbox, output: Output, *, may_call: bool = True
-    ) -> bytes:
+    async def _request(self, context: Context, toolbox: Toolbox, output: Output, *, may_call: bool = True) -> bytes:
         """What the model is asked now."""
-        items = [*context, *_read(output)]
+        now = context.plus(_read(output))
         if self.turn.request.truncation == "auto":
-            items = [*await truncated(self.turn, self._wire, items, toolbox)]
-        return await write_request(self._wire, items, toolbox, may_call=may_call)
+            now = await truncated(self.turn, self._wire, now, toolbox)
+        return await write_request(self._wire, now, toolbox, may_call=may_call)
 
-    async def _compact(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
+    async def _compact(self, context: Context, toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """Sum up a context that has grown past the threshold of the request, if there is one."""
-        threshold, (old, _) = compaction_threshold(self.turn), split_for_compaction(context)
-        if threshold is None or not old:
+        threshold = compaction_threshold(self.turn)
+        if threshold is None:
+            return
+        old, _ = split_for_compaction(context)
+        if not old:
             return
         if (await count_tokens(self.turn.model, await write_request(self._wire, context, toolbox))).tokens < threshold:
             return

@@ -29,6 +29,7 @@ from llama_conversations.services.responses.chat_deltas import (
 )
 from llama_conversations.services.responses.chat_messages import Unseal, after_compaction
 from llama_conversations.services.responses.chat_parts import REFUSED, SUMMARY
+from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.prompt_template import PromptPart
 from llama_conversations.services.responses.sealing import is_sealed
 from llama_conversations.services.responses.toolbox import Toolbox
@@ -89,7 +90,7 @@ class ResponsesWire:
         self._own_tools: Collection[str] = ()
         self.prompt: Sequence[PromptPart] = ()
 
-    def request(self, context: Sequence[Item], toolbox: Toolbox, *, may_call: bool = True) -> bytes:
+    def request(self, context: Context, toolbox: Toolbox, *, may_call: bool = True) -> bytes:
         """The request that ``ask`` sends. Errors: ``InvalidParameter`` for a call without output, or the reverse."""
         request, items = self._turn.request, after_compaction(context)
         _check_pairs(items)

@@ -1,0 +1,88 @@
+"""The beginning of a history as chat completion messages that stay the same whatever follows.
+
+A long conversation is told to its model anew in every turn. What was settled in an earlier turn need not be made again:
+it is kept as the bytes that are sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llama_conversations.services.responses.chat_messages import Unseal, after_compaction, chat_messages
+from llama_conversations.services.responses.chat_parts import Answer, Call, call_ids, utterances
+from llama_conversations.wire.items import Compaction, Item, McpApprovalRequest, McpApprovalResponse, Message
+
+__all__ = ["NOTHING_SETTLED", "SettledMessages", "settle"]
+
+
+@dataclass(frozen=True, slots=True)
+class SettledMessages:
+    """Messages of a history's first items.
+
+    Attributes:
+        items: How many items they tell.
+        text: The messages as JSON, with commas between them.
+        call_ids: Of the calls that these items make.
+    """
+
+    items: int
+    text: bytes
+    call_ids: frozenset[str]
+
+
+NOTHING_SETTLED = SettledMessages(0, b"", frozenset())
+
+
+def settle(before: SettledMessages, behind: Sequence[Item], unseal: Unseal) -> SettledMessages:
+    """More of a history settled: as much as can be of the items behind what is settled already.
+
+    Where a compaction is among these, ``before`` must be ``NOTHING_SETTLED``: it makes a new beginning of the whole.
+
+    Errors: as of ``chat_messages``.
+    """
+    counting = after_compaction(behind)
+    end = _settled(counting)
+    if end == 0:
+        return before
+    texts = [before.text] if before.text else []
+    texts += chat_messages((), counting[:end], unseal)
+    told = len(behind) - len(counting) + end
+    return SettledMessages(before.items + told, b",".join(texts), before.call_ids | call_ids(behind[:told]))
+
+
+def _settled(items: Sequence[Item]) -> int:
+    """How many of the items are told the same way whatever follows.
+
+    The end of that lies behind a message that is not the assistant's (to his, calls may be added), where every call has
+    its output and every request for leave its answer.
+    """
+    end, waiting = 0, Counter[str]()
+    for place, item in enumerate(items, 1):
+        if isinstance(item, Message | Compaction):
+            if waiting.total() == 0 and getattr(item, "role", "system") != "assistant":
+                end = place
+        elif not _follow(item, waiting):
+            break
+    return end
+
+
+def _follow(item: Item, waiting: Counter[str]) -> bool:
+    """Take note of what waits for an answer; false where something answers what was not asked, or not yet."""
+    if isinstance(item, McpApprovalRequest):
+        waiting[item.id] += 1
+        return True
+    if isinstance(item, McpApprovalResponse):
+        return _answered(item.approval_request_id, waiting)
+    for utterance in utterances((item,), lambda _: None):
+        if isinstance(utterance, Call):
+            waiting[utterance.call_id] += 1
+        elif isinstance(utterance, Answer) and not _answered(utterance.call_id, waiting):
+            return False
+    return True
+
+
+def _answered(call_id: str, waiting: Counter[str]) -> bool:
+    waiting[call_id] -= 1
+    return waiting[call_id] >= 0
