@@ -15,7 +15,7 @@ from llama_conversations.apis.responses import Responses
 from llama_conversations.config.run_config import ServerConfig
 from llama_conversations.errors import MethodNotAllowed, ShuttingDown, UpstreamError
 from llama_conversations.log import get_logger
-from llama_conversations.server.browsers import JSON, CorsApp, Origins
+from llama_conversations.server.browsers import JSON, Origins
 from llama_conversations.server.dispatch import RouteTable
 from llama_conversations.server.documents import Document, documents
 from llama_conversations.server.errors import Refusal, refusal_of
@@ -57,7 +57,11 @@ def build_app(
     sockets = [socket for protocol, implementation in bindings for socket in bind_sockets(protocol, implementation)]
     responses = next((cast("Responses", found) for protocol, found in bindings if protocol is Responses), None)
     app = _App(routes, sockets, settings, _Keys(keys or {}, responses), ping_seconds)
-    return app if settings.cors is None else CorsApp(app, settings.cors)
+    if settings.cors is None:
+        return app
+    from llama_conversations.server.cors import CorsApp  # imports what is needed for this alone
+
+    return CorsApp(app, settings.cors)
 
 
 @dataclass(frozen=True)
