@@ -102,16 +102,16 @@ class ResponseStore(Protocol):
     """Responses, and the turns that make them."""
 
     @abstractmethod
-    async def claim(self, scope: AccessScope, claim: TurnClaim) -> int | None:
-        """Begin a turn; answers with the conversation's next position.
+    async def claim(self, scope: AccessScope, claim: TurnClaim) -> HistoryMark | None:
+        """Begin a turn; answers with how far the conversation reaches, if there is one.
 
         Errors: ``ConversationNotFound``, ``ConversationLocked``.
         """
         ...
 
     @abstractmethod
-    async def commit(self, scope: AccessScope, commit: TurnCommit) -> None:
-        """End a turn.
+    async def commit(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
+        """End a turn; answers with how far the conversation reaches now, if there is one.
 
         A conversation that was deleted meanwhile gains nothing, and a response deleted meanwhile stays deleted: neither
         is an error. Errors: ``TurnLost`` when the lease ran out and was taken away, ``DuplicateItem``.

@@ -12,7 +12,7 @@ from llama_conversations.services.items import check_id_prefix, masked
 from llama_conversations.services.references import ItemFinder, prepare_input
 from llama_conversations.services.responses.history import NO_HISTORY, Histories, History
 from llama_conversations.services.responses.prompt_template import PromptPart, fill_prompt
-from llama_conversations.storage.records import ItemRecord, ResponseRecord
+from llama_conversations.storage.records import HistoryMark, ItemRecord, ResponseRecord
 from llama_conversations.storage.stores import ConversationStore, PromptStore, ResponseStore
 from llama_conversations.wire.items import InputItem, InputMessage
 from llama_conversations.wire.responses import CreateResponse, PromptReference
@@ -45,17 +45,39 @@ class ContextReader:
         return own
 
     async def of_conversation(
-        self, scope: AccessScope, conversation_id: str, position: int, own: Sequence[ItemRecord]
+        self, scope: AccessScope, conversation_id: str, below: int | HistoryMark, own: Sequence[ItemRecord]
     ) -> History:
-        """The items of a conversation below a position. Errors: ``DuplicateItem`` when it holds one of ``own``."""
+        """The items of a conversation below a position, or all: where the store has just said how far it reaches.
+
+        Errors: ``DuplicateItem`` when it holds one of ``own``.
+        """
+        history = await self._history(scope, conversation_id, below)
+        _check_new(own, history.ids)
+        return history
+
+    def appended(self, conversation_id: str, history: History, items: Sequence[ItemRecord], mark: HistoryMark) -> None:
+        """Take note that items were appended to a conversation, which now reaches as far as the store says.
+
+        If it held more than the history by then, that is for the next turn to read.
+        """
+        before = history.mark
+        if before is not None and mark == HistoryMark(before.edition, before.position + len(items)):
+            self._histories.put(conversation_id, history.continued(items, mark))
+
+    async def _history(self, scope: AccessScope, conversation_id: str, below: int | HistoryMark) -> History:
         known = self._histories.get(conversation_id)
+        if isinstance(below, HistoryMark):
+            if known is not None and known.mark == below:
+                return known
+            if below.position == 0:
+                return History((), below)
+            below = below.position
         part = await self._conversations.history_since(
-            scope, conversation_id, position, None if known is None else known.mark
+            scope, conversation_id, below, None if known is None else known.mark
         )
         before = known if known is not None and part.continues else NO_HISTORY
         history = before.continued(part.items, part.mark) if part.items else before
         self._histories.put(conversation_id, history)
-        _check_new(own, history.ids)
         return history
 
     async def of_whole_conversation(

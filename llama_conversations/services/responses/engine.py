@@ -38,6 +38,7 @@ from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
 from llama_conversations.storage.records import (
     EventRecord,
+    HistoryMark,
     ItemRecord,
     ResponseRecord,
     ResponseStatus,
@@ -101,6 +102,8 @@ class RunningTurn:
         self.error: Exception | None = None
         self.context: Sequence[ItemRecord] = ()
         self._history = NO_HISTORY
+        self._begun = response_head(turn, IN_PROGRESS)
+        self._first_request = b""
         self._around, self._responses = around, around.responses
         self._wire = model_wire(turn, around)
         self._stage = Stage.NEW
@@ -121,7 +124,7 @@ class RunningTurn:
             async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
                 context = await self._begin(toolbox)
                 self._stage = Stage.SHOWN
-                begun = response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
+                begun = response_body(self._begun, IN_PROGRESS)
                 yield ResponseEvent("response.created", begun)
                 yield ResponseEvent("response.in_progress", begun)
                 async for event in _all(self._to_its_end(self._work(context, toolbox))):
@@ -137,24 +140,24 @@ class RunningTurn:
     async def _begin(self, toolbox: Toolbox) -> Context:
         """Claim the turn and read its context; what could not be sent to the model is refused now."""
         turn = self.turn
-        response = new_response(turn, IN_PROGRESS) if turn.stored else None
-        position = None
+        response = new_response(turn, IN_PROGRESS, self._begun) if turn.stored else None
+        reaches = None
         if turn.leaves_trace:
             self._stage = Stage.CLAIMED
             claim = TurnClaim(turn.response_id, turn.conversation_id, response)
-            position = await uninterrupted(self._responses.claim(turn.scope, claim))
-        return await self._read_context(toolbox, position)
+            reaches = await uninterrupted(self._responses.claim(turn.scope, claim))
+        return await self._read_context(toolbox, reaches)
 
-    async def _read_context(self, toolbox: Toolbox, position: int | None) -> Context:
-        """The items that the model is given, from below a position of the conversation.
+    async def _read_context(self, toolbox: Toolbox, below: int | HistoryMark | None) -> Context:
+        """The items that the model is given, from below a position of the conversation, or from all of it.
 
         Errors: ``InvalidParameter``, ``UnsupportedParameter`` for a context that could not be sent to the model.
         """
         turn = self.turn
         around, previous = self._around, turn.request.previous_response_id
         reader = around.context
-        if turn.conversation_id is not None and position:
-            self._history = await reader.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
+        if turn.conversation_id is not None and below:
+            self._history = await reader.of_conversation(turn.scope, turn.conversation_id, below, turn.input)
         elif turn.remembered is not None:
             self._history = reader.of_connection(turn.remembered, turn.input)
         elif previous is not None:
@@ -162,7 +165,7 @@ class RunningTurn:
         if turn.request.prompt is not None:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
         context = Context(self._history, read_items(turn.input))
-        await write_request(self._wire, context, toolbox)
+        self._first_request = await write_request(self._wire, context, toolbox)
         return context
 
     async def _work(self, context: Context, toolbox: Toolbox) -> AsyncGenerator[Event, None]:
@@ -207,7 +210,9 @@ class RunningTurn:
         if toolbox.has_servers:
             async for event in _all(toolbox.list_tools(context, output), toolbox.run_approved(context, output)):
                 yield event
-        request = await self._request(context, toolbox, output)
+        request = self._first_request
+        if toolbox.has_servers or output.items or self.turn.request.truncation == "auto":
+            request = await self._request(context, toolbox, output)
         left = min(self.turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
         while True:
             async for event in _all(self._round(request, output)):
@@ -295,8 +300,10 @@ class RunningTurn:
         self._ended(outcome, head)
 
     async def _store(self, commit: TurnCommit) -> None:
-        await self._responses.commit(self.turn.scope, commit)
+        reaches = await self._responses.commit(self.turn.scope, commit)
         self._stage = Stage.ENDED  # at once: a turn that is cancelled now has ended all the same
+        if reaches is not None and commit.conversation_id is not None:
+            self._around.context.appended(commit.conversation_id, self._history, commit.items, reaches)
 
     def _ended(self, outcome: Outcome, head: str) -> None:
         self._stage = Stage.ENDED
@@ -338,9 +345,7 @@ class RunningJob(RunningTurn):
         """The turn's events from ``response.in_progress`` on; whatever goes wrong is told by events."""
         try:
             async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
-                yield ResponseEvent(
-                    "response.in_progress", response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
-                )
+                yield ResponseEvent("response.in_progress", response_body(self._begun, IN_PROGRESS))
                 async for event in _all(self._to_its_end(self._read_and_work(toolbox))):
                     yield event
         finally:
@@ -363,7 +368,7 @@ class RunningJob(RunningTurn):
         await super()._clean_up()
 
 
-def new_response(turn: Turn, outcome: Outcome) -> ResponseRecord:
+def new_response(turn: Turn, outcome: Outcome, head: str) -> ResponseRecord:
     """The response of a turn that has not ended, as it is stored.
 
     What it continues, where nobody but a connection has that, becomes its own input: it must stand by itself.
@@ -379,7 +384,7 @@ def new_response(turn: Turn, outcome: Outcome) -> ResponseRecord:
         previous_response_id=previous if stand_in is None else None,
         context_position=None,
         input=f"[{','.join(item.data for item in items)}]",
-        head=response_head(turn, outcome),
+        head=head,
         output=outcome.output_text,
     )
 

@@ -327,11 +327,12 @@ async def test_a_job_waits_where_turns_take_all_the_room(tmp_path: Path, monkeyp
 async def _queued_elsewhere(tmp_path: Path) -> tuple[object, str, bool]:
     """A job as another process would queue it."""
     from llama_conversations.services.responses.engine import new_response
-    from llama_conversations.services.responses.snapshot import QUEUED
+    from llama_conversations.services.responses.snapshot import QUEUED, response_head
     from unit.services.responses.support import ScriptedModel, turn_of
 
     turn = turn_of(ScriptedModel(), background=True)
-    return new_response(turn, QUEUED), turn.request.model_dump_json(exclude_unset=True), False
+    waiting = new_response(turn, QUEUED, response_head(turn, QUEUED))
+    return waiting, turn.request.model_dump_json(exclude_unset=True), False
 
 
 async def test_credentials_of_tool_servers_are_not_kept_in_the_clear_and_reach_them(tmp_path: Path) -> None:
