@@ -88,6 +88,14 @@ class ToolRuntime(Protocol):
         """Whether it works; never raises."""
         ...
 
+    async def check_server(self, server: ToolServer) -> None:
+        """Refuse a server whose address a caller gave, before a turn begins; nothing is sent to it.
+
+        That it is let through promises nothing: ``open_server`` checks again what it connects to.
+
+        Errors: ``errors.ToolServerForbidden`` when policy denies the address.
+        """
+
     @abstractmethod
     def open_server(self, server: ToolServer) -> AbstractAsyncContextManager[ToolSession]:
         """Open a session with a server whose address a caller gave.

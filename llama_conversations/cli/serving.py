@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from llama_conversations.cli.welcome import show_welcome
 from llama_conversations.config import InferenceRecordingConfig, LoadedConfig, config_error, parse_settings
 from llama_conversations.library import asgi_app
 from llama_conversations.log import configure_logging
-from llama_conversations.server.serve import new_event_loop, serve
+from llama_conversations.server.serve import AT_ONCE, new_event_loop, serve
 from llama_conversations.stack import registry
 from llama_conversations.stack.loading import load_stack_config
 from llama_conversations.stack.stack import Stack
@@ -75,8 +76,11 @@ async def _serve(stack: Stack) -> None:
     draining: set[asyncio.Task[None]] = set()
 
     def drain(signals: int) -> None:
-        """At the signal, not when the server has closed: the requests that wait for turns share their time."""
-        draining.add(asyncio.create_task(stack.drain(at_once=signals > 1)))
+        """At the signal, not when the server has closed: the requests that wait for turns share their time.
+
+        A second one shortens it, also while the stack is closing.
+        """
+        draining.add(asyncio.create_task(stack.drain(at_once=signals >= AT_ONCE)))
 
     async with stack:
         await serve(
@@ -87,4 +91,12 @@ async def _serve(stack: Stack) -> None:
             max_message_bytes=settings.limits.max_body_bytes,
             on_started=lambda port: show_welcome(console, stack, settings.host, port),
             on_signal=drain,
+            release_signals=False,
         )
+    _ignore_signals()
+
+
+def _ignore_signals() -> None:
+    """All is closed: a signal that comes now can but spoil the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -131,6 +131,7 @@ _TABLE: Mapping[type[BaseException], Callable[[Any], Refusal]] = dict(
         _row(errors.HeadTooLarge, Refusal(431)),
         _row(errors.OriginForbidden, Refusal(403)),
         _row(errors.HostForbidden, Refusal(403)),
+        _row(errors.ToolServerForbidden, Refusal(400, param="tools")),
         _row(errors.TooManyMessages, Refusal(429, "requests", "rate_limit_exceeded")),
         _row(errors.TooManyLanes, Refusal(400, code="websocket_stream_limit_reached", param="stream_id")),
         _row(errors.ConnectionExpired, Refusal(400, code="websocket_connection_limit_reached")),

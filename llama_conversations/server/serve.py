@@ -21,7 +21,7 @@ from llama_conversations.log import get_logger
 from llama_conversations.server.browsers import LocalNames
 from llama_conversations.server.http_protocol import HttpProtocol
 
-__all__ = ["CannotListen", "new_event_loop", "serve"]
+__all__ = ["AT_ONCE", "CannotListen", "new_event_loop", "serve"]
 
 log = get_logger(__name__)
 
@@ -41,6 +41,10 @@ PING_SECONDS = 20.0
 
 CANCEL_SECONDS = 5
 """How long a request that is cancelled may take to end."""
+
+
+AT_ONCE = 2
+"""How many signals say that nothing is to be waited for; further ones change nothing."""
 
 
 class CannotListen(StackError):
@@ -69,6 +73,7 @@ async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls i
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     on_started: Callable[[int], None] | None = None,
     on_signal: Callable[[int], None] | None = None,
+    release_signals: bool = True,
 ) -> None:
     """Serve until SIGINT or SIGTERM. Then take no more connections, let the running requests end, and return.
 
@@ -81,7 +86,10 @@ async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls i
         shutdown_timeout: Seconds that running requests may take to end before they are cancelled.
         max_message_bytes: Largest message of a WebSocket; a larger one closes it (1009).
         on_started: Called with the real port when requests are being served.
-        on_signal: Called at each signal with how many there were, while running requests still wait for their answers.
+        on_signal: Called at the first signal and at the second with which it is, while running requests still wait for
+            their answers.
+        release_signals: Whether signals mean again what they did before when it returns. If not, ``on_signal`` is told
+            of them for as long as the loop runs: who still closes something is not killed by a second one.
 
     Raises:
         CannotListen: The address cannot be listened on.
@@ -90,6 +98,7 @@ async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls i
     if ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         app = LocalNames(app, host)
     server = _Server(_config(app, shutdown_timeout, max_message_bytes), listener, on_started, on_signal)
+    server.release_signals = release_signals
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -158,6 +167,7 @@ class _Server(uvicorn.Server):
         on_signal: Callable[[int], None] | None,
     ) -> None:
         super().__init__(config)
+        self.release_signals = True
         self._listener = listener
         self._on_started, self._on_signal = on_started, on_signal
         self._signals = 0
@@ -178,17 +188,20 @@ class _Server(uvicorn.Server):
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in before.items() if self.release_signals else ():
                 signal.signal(number, handler)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._stop, signal.Signals(number).name)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop, signal.Signals(number).name)
 
     def _stop(self, name: str) -> None:
         self._signals += 1
+        if self._signals > AT_ONCE:
+            return
         if self._on_signal is not None:
             self._on_signal(self._signals)
-        if not self.should_exit:
+        if self._signals < AT_ONCE:
             log.info("%s: shutting down; once more to stop at once", name)
             self.should_exit = True
         else:

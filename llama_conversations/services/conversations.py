@@ -126,9 +126,7 @@ class ConversationServiceImpl(Conversations):
 
 def item_view(item: ItemRecord, include: Sequence[Include] | None) -> str:
     """The JSON text of an item for a caller who asked for ``include``."""
-    if item.masked is None:
-        return item.data
-    return apply_include(item.data, include) if include else item.masked
+    return apply_include(item.data, include) if include and item.masked is not None else item.default_view
 
 
 def item_page(items: Sequence[ItemRecord], include: Sequence[Include] | None, has_more: bool) -> Json[ItemList]:

@@ -5,7 +5,7 @@ What is stored is the JSON text that is served. A client may send any of it back
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TypeAlias, cast
 
 from pydantic_core import from_json, to_json
@@ -30,29 +30,19 @@ from llama_conversations.wire.items import (
 
 __all__ = [
     "Include",
-    "NewItem",
     "apply_include",
     "check_id_prefix",
     "id_prefix",
     "masked",
     "prepare_item",
-    "prepare_items",
 ]
-
-NewItem: TypeAlias = ItemRecord
-"""An item that is ready to be stored."""
 
 _Fields: TypeAlias = dict[str, object]
 
 _ALL: frozenset[str] = frozenset(INCLUDABLE)
 
 
-def prepare_items(items: Sequence[InputItem], partition: str, param: str = "items") -> list[NewItem]:
-    """As ``prepare_item``, for a list that the caller knows as ``param``."""
-    return [prepare_item(item, partition, f"{param}[{index}]") for index, item in enumerate(items)]
-
-
-def prepare_item(item: InputItem, partition: str, param: str = "item") -> NewItem:
+def prepare_item(item: InputItem, partition: str, param: str = "item") -> ItemRecord:
     """An item as it is stored and served: with an id, with the fields that its type always has, with typed content.
 
     Fields that the client did not send stay absent, but for those; what it sent stays as it was, unknown fields too.
@@ -80,7 +70,7 @@ def prepare_item(item: InputItem, partition: str, param: str = "item") -> NewIte
     item_id = item.id or new_id(id_prefix(item.type), partition)
     fields = _stored(item, item_id)
     view = _view(fields, ())
-    return NewItem(
+    return ItemRecord(
         id=item_id,
         type=item.type,
         data=_text(fields),
@@ -92,7 +82,7 @@ def prepare_item(item: InputItem, partition: str, param: str = "item") -> NewIte
 def apply_include(data: str, include: Collection[Include]) -> str:
     """A stored item as a caller sees it who asked for ``include``: JSON text in, JSON text out.
 
-    Where ``NewItem.masked`` is ``None`` there is nothing to hide, and ``data`` itself serves everybody.
+    Where ``ItemRecord.masked`` is ``None`` there is nothing to hide, and ``data`` itself serves everybody.
     """
     if _ALL.issubset(include):
         return data

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import ReferencedItemNotFound
 from llama_conversations.services.items import prepare_item
 from llama_conversations.storage.records import ItemRecord
 from llama_conversations.storage.stores import ConversationStore, ResponseStore
-from llama_conversations.wire.items import INPUT_ITEM, InputItem, ItemReference
+from llama_conversations.wire.items import INPUT_ITEM, InputItem, ItemReference, McpCall, McpListTools
 
 FindItem: TypeAlias = Callable[[str], Awaitable[ItemRecord]]
 """From an item's id to the item that the caller may read. Errors: ``ReferencedItemNotFound``."""
@@ -42,7 +42,8 @@ async def prepare_input(items: Sequence[InputItem], partition: str, param: str, 
     """Items as they are stored, in order.
 
     A reference becomes a copy of the item that it names, under the same id: where the conversation holds that id
-    already, the copy is a duplicate like any other.
+    already, the copy is a duplicate like any other. So does an item of a tool server that comes without what the server
+    said, as Pydantic AI sends it back ("these can be read server-side"), if it is stored.
 
     Args:
         partition: What new ids begin with.
@@ -52,8 +53,26 @@ async def prepare_input(items: Sequence[InputItem], partition: str, param: str, 
     """
     records: list[ItemRecord] = []
     for index, item in enumerate(items):
-        if isinstance(item, ItemReference):
-            records.append(replace(await find(item.id), client_id=True))
-        else:
-            records.append(prepare_item(item, partition, f"{param}[{index}]"))
+        stored = await _stored(item, find)
+        records.append(prepare_item(item, partition, f"{param}[{index}]") if stored is None else stored)
     return records
+
+
+async def _stored(item: InputItem, find: FindItem) -> ItemRecord | None:
+    """The stored item that an item stands for, if it does. Errors: ``ReferencedItemNotFound`` for a reference."""
+    if isinstance(item, ItemReference):
+        return replace(await find(item.id), client_id=True)
+    if not _is_abridged(item):
+        return None
+    try:
+        found = await find(item.id)
+    except ReferencedItemNotFound:
+        return None
+    return replace(found, client_id=True) if found.type == item.type else None
+
+
+def _is_abridged(item: InputItem) -> TypeGuard[McpCall | McpListTools]:
+    """Whether what a tool server said is missing."""
+    if isinstance(item, McpCall):
+        return item.output is None and item.error is None
+    return isinstance(item, McpListTools) and not item.tools and item.error is None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from llama_conversations.apis.tools import ToolRuntime, ToolServer, ToolSession
 from llama_conversations.errors import InvalidParameter, UnsupportedParameter
 from llama_conversations.wire.base import JsonValue
-from llama_conversations.wire.tools import McpServerTool
+from llama_conversations.wire.tools import McpServerTool, Tool
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,23 @@ class ToolServers:
             message = f"Invalid value: '{tool.connector_id}'. Registered tool groups: {known}."
             raise InvalidParameter(message, param=f"{param}.connector_id")
 
+    async def admit(self, tools: Sequence[Tool]) -> None:
+        """Refuse what policy denies, before a turn begins. Errors: ``ToolServerForbidden``."""
+        for tool in tools:
+            if isinstance(tool, McpServerTool) and tool.connector_id is None:
+                await self._callers_runtime().check_server(_server(tool))
+
     def session(self, tool: McpServerTool) -> AbstractAsyncContextManager[ToolSession]:
         """A session with the server of a checked tool. Errors: those of ``ToolRuntime``."""
         if tool.connector_id is not None:
             group = self._groups[tool.connector_id]
             return self._runtimes[group.provider_id].open_group(tool.connector_id, group.arguments)
-        runtime = next(iter(self._runtimes.values()))
-        server = ToolServer(tool.server_label, tool.server_url or "", tool.headers or {}, tool.authorization)
-        return runtime.open_server(server)
+        return self._callers_runtime().open_server(_server(tool))
+
+    def _callers_runtime(self) -> ToolRuntime:
+        """The one that is asked for servers that a caller names."""
+        return next(iter(self._runtimes.values()))
+
+
+def _server(tool: McpServerTool) -> ToolServer:
+    return ToolServer(tool.server_label, tool.server_url or "", tool.headers or {}, tool.authorization)

@@ -154,6 +154,10 @@ class EventRecord:
     frame: str
 
 
+QUEUED_EVENTS = 2
+"""Events that are kept when a background response is queued: ``response.created`` and ``response.queued``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A background response that waits, or that was taken up by this process.
@@ -161,12 +165,19 @@ class Job:
     Attributes:
         request: The request as JSON text.
         streamed: Whether its events are kept.
+        first_event: The number of the first event of its present run, or of the next, while it waits. What had a lower
+            number, but for the first ``QUEUED_EVENTS``, belonged to a run that was given up, and is not kept.
     """
 
     scope: AccessScope
     response: ResponseRecord
     request: str
     streamed: bool
+    first_event: int = QUEUED_EVENTS
+
+    def is_void(self, sequence_number: int) -> bool:
+        """Whether an event of that number was shown by a run that was given up."""
+        return QUEUED_EVENTS <= sequence_number < self.first_event
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from llama_conversations.errors import (
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_response
 from llama_conversations.storage.expressions import in_json_array, now_ms
-from llama_conversations.storage.records import TERMINAL, EventRecord, Job, ResponseRecord
+from llama_conversations.storage.records import QUEUED_EVENTS, TERMINAL, EventRecord, Job, ResponseRecord
 from llama_conversations.storage.scopes import owned_by, scope_parameters
 from llama_conversations.storage.sql_events import insert_events
 from llama_conversations.storage.sql_responses import FREE_CONVERSATION, RESPONSE_FIELDS, read_response
@@ -32,7 +32,10 @@ from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Stateme
 
 EVENTS_AT_ONCE = 500
 
-_JOB_FIELDS = (*RESPONSE_FIELDS, *(responses.c[name] for name in ("request", "streamed", "tenant", "owner")))
+_JOB_FIELDS = (
+    *RESPONSE_FIELDS,
+    *(responses.c[name] for name in ("request", "streamed", "first_event", "tenant", "owner")),
+)
 _THIS = (responses.c.id == bindparam("id"), *owned_by(responses))
 _NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 _LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
@@ -74,7 +77,13 @@ _GIVE_BACK = Statement(
     update(responses)
     .where(responses.c.id == bindparam("id_"), responses.c.status == "in_progress", responses.c.background == 1)
     .values(status="queued", head=bindparam("head_"), output="[]", **_NO_LEASE)
-    .returning(responses.c.id)
+    .returning(responses.c.first_event)
+)
+_LAST_EVENT = Statement(
+    select(func.max(response_events.c.sequence_number)).where(response_events.c.response_id == bindparam("id"))
+)
+_BEGIN_BEHIND = Statement(
+    update(responses).where(responses.c.id == bindparam("id_")).values(first_event=bindparam("last") + 1)
 )
 _FORGET_EVENTS = Statement(
     delete(response_events).where(
@@ -95,9 +104,6 @@ _SELECT_EVENTS = Statement(
     .order_by(response_events.c.sequence_number)
     .limit(bindparam("limit"))
 )
-
-FIRST_EVENTS = 2
-"""Events that are kept when a job is queued: ``response.created`` and ``response.queued``."""
 
 
 class SqlJobStore:
@@ -144,8 +150,8 @@ class SqlJobStore:
 
 def _job(row: Row) -> Job:
     fields = len(RESPONSE_FIELDS)
-    request, streamed, tenant, owner = cast("tuple[str, int, str, str]", row[fields : fields + 4])
-    return Job(AccessScope(tenant, owner), read_response(row[:fields]), request, bool(streamed))
+    request, streamed, first, tenant, owner = cast("tuple[str, int, int, str, str]", row[fields : fields + 5])
+    return Job(AccessScope(tenant, owner), read_response(row[:fields]), request, bool(streamed), first)
 
 
 def _enqueue(job: Job, events: Sequence[EventRecord], limit: int) -> Unit[None]:
@@ -163,6 +169,7 @@ def _enqueue(job: Job, events: Sequence[EventRecord], limit: int) -> Unit[None]:
         position = held[0][0]
     fields = {column.name: cast("SqlValue", getattr(response, column.name)) for column in RESPONSE_FIELDS}
     fields |= {"context_position": position, "request": job.request, "streamed": int(job.streamed), "background": 1}
+    fields["first_event"] = job.first_event
     yield Run(_INSERT, {**fields, **owner})
     if events:
         yield from insert_events(response.id, events)
@@ -178,9 +185,15 @@ def _take(lease: dict[str, SqlValue], begun: Callable[[str], str]) -> Unit[Job |
 
 
 def _give_back(response_id: str, head: str) -> Unit[None]:
+    """The next run's events get numbers above all that were shown, unless nothing was but that this one had begun."""
     given = yield Run(_GIVE_BACK, {"id_": response_id, "head_": head})
-    if given:
-        yield Run(_FORGET_EVENTS, {"id": response_id, "first": FIRST_EVENTS})
+    if not given:
+        return
+    kept = yield Run(_LAST_EVENT, {"id": response_id})
+    last = cast("int | None", kept[0][0])
+    if last is not None and last > cast("int", given[0][0]):
+        yield Run(_BEGIN_BEHIND, {"id_": response_id, "last": last})
+    yield Run(_FORGET_EVENTS, {"id": response_id, "first": QUEUED_EVENTS})
 
 
 def _request_cancel(scope: AccessScope, response_id: str, cancelled: Callable[[str], str]) -> Unit[ResponseRecord]:

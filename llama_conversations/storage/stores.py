@@ -188,7 +188,10 @@ class JobStore(Protocol):
 
     @abstractmethod
     async def give_back(self, response_id: str, head: str) -> None:
-        """Queue a job again that this node took up, as if it had never begun; ``head`` says so."""
+        """Queue a job again that this node took up, as if it had never begun; ``head`` says so.
+
+        The events that it has shown are not kept, and their numbers are not used again (``Job.first_event``).
+        """
         ...
 
     @abstractmethod

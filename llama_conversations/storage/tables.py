@@ -82,6 +82,7 @@ responses = Table(
     Column("lease_expires_at", BigInteger),
     Column("request", Text),
     Column("streamed", Integer, nullable=False, server_default=text("0")),
+    Column("first_event", BigInteger, nullable=False, server_default=text("2")),
     CheckConstraint(
         "status IN ('queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled')",
         name="responses_status",

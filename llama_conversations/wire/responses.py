@@ -238,6 +238,8 @@ class ResponseHead(WireModel):
     prompt: dict[str, JsonValue] | None = None
     safety_identifier: str | None
     prompt_cache_key: str | None
+    prompt_cache_retention: str | None
+    prompt_cache_options: dict[str, JsonValue] | None = None
     service_tier: str
     store: bool
     temperature: float

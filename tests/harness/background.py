@@ -52,10 +52,10 @@ def follow(http: httpx2.Client, response_id: str, after: int | None = None) -> l
     return read_frames(answer.content)
 
 
-def followed(http: httpx2.Client, response_id: str) -> Stream:
+def followed(http: httpx2.Client, response_id: str, *, begun_anew: bool = False) -> Stream:
     """The whole stream of a response, validated."""
     events = follow(http, response_id)
-    response = check_stream(events)
+    response = check_stream(events, begun_anew=begun_anew)
     check_stored(http, response, stored=True)
     return Stream(events, response)
 

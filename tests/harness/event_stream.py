@@ -43,11 +43,18 @@ def _read_block(block: str) -> JsonObject | None:
     return event
 
 
-def check_stream(events: Sequence[JsonObject]) -> JsonObject:
-    """Check a stream from its first event to its last. Answers with the terminal event's response."""
-    numbers = [event["sequence_number"] for event in events]
-    assert numbers == list(range(len(events))), f"sequence numbers are not 0, 1, 2…: {numbers}"
+def check_stream(events: Sequence[JsonObject], *, begun_anew: bool = False) -> JsonObject:
+    """Check a stream from its first event to its last. Answers with the terminal event's response.
+
+    Args:
+        begun_anew: Whether an earlier run of it was given up: then its events' numbers are left out.
+    """
     types = [event["type"] for event in events]
+    numbers = [event["sequence_number"] for event in events]
+    given_up = numbers[2] - 2 if begun_anew and types[1] == "response.queued" else 0
+    assert (given_up > 0) == begun_anew, f"an earlier run had {given_up} events"
+    expected = [n if n < 2 else n + given_up for n in range(len(events))]
+    assert numbers == expected, f"sequence numbers are not 0, 1, 2…: {numbers}"
     assert types[:2] == ["response.created", "response.in_progress"] or types[:3] == [
         "response.created",
         "response.queued",
@@ -120,6 +127,8 @@ class _Item:
     summaries: list[_Part] = field(default_factory=list)
     arguments: _Part | None = None
     stages: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+    images: int = 0
     done: JsonObject | None = None
 
     @property
@@ -138,8 +147,14 @@ _TEXT_OF = {
     "reasoning_text": "text",
     "summary_text": "text",
 }
-_STAGES = ("in_progress", "searching", "completed", "failed")
-"""Of a hosted search, in this order."""
+_SEARCH = ("in_progress", "searching", "completed", "failed")
+_STAGES = {
+    "web_search_call": _SEARCH,
+    "file_search_call": _SEARCH,
+    "code_interpreter_call": ("in_progress", "interpreting", "completed"),
+    "image_generation_call": ("in_progress", "generating", "completed"),
+}
+"""Of what a hosted tool does, in this order."""
 
 _MEMBERS = {"message": {"output_text", "refusal"}, "reasoning": {"reasoning_text"}}
 _EMPTY = {
@@ -154,7 +169,7 @@ _EMPTY = {
 """What of an item grows."""
 
 _STATUSES = {"message": {"completed", "incomplete"}, "mcp_call": {"completed", "incomplete", "failed"}}
-_STATUSES["web_search_call"] = {"completed", "failed"}
+_STATUSES |= {kind: {"completed", "failed"} for kind in _STAGES}
 _STATUSES |= dict.fromkeys(("function_call", "custom_tool_call"), _STATUSES["message"])
 """How an item with a status may end; the others have none."""
 
@@ -170,6 +185,9 @@ _FIXED = {
     "compaction": ("encrypted_content",),
     "message": ("role",),
     "web_search_call": (),
+    "file_search_call": (),
+    "code_interpreter_call": ("container_id",),
+    "image_generation_call": (),
 }
 """What of an item is known from the beginning."""
 
@@ -189,8 +207,12 @@ class StreamedOutput:
             "response.reasoning_summary_part.added": self._part_added,
             "response.reasoning_summary_part.done": self._part_done,
             "response.output_text.annotation.added": self._annotation_added,
-            **{f"response.web_search_call.{stage}": self._search_stage for stage in _STAGES},
+            "response.code_interpreter_call_code.delta": self._code_delta,
+            "response.code_interpreter_call_code.done": self._code_done,
+            "response.image_generation_call.partial_image": self._partial_image,
         }
+        for hosted, stages in _STAGES.items():
+            self._handlers |= {f"response.{hosted}.{stage}": self._hosted_stage for stage in stages}
         for kind in ("function_call_arguments", "custom_tool_call_input", "mcp_call_arguments"):
             self._handlers[f"response.{kind}.delta"] = self._arguments_delta
             self._handlers[f"response.{kind}.done"] = self._arguments_done
@@ -223,7 +245,8 @@ class StreamedOutput:
         statuses = [item["status"] for item in written]
         allowed = {"completed"} if response["status"] == "completed" else {"completed", "incomplete"}
         assert set(statuses) <= allowed, f"items of a {response['status']} response are {statuses}"
-        assert statuses.count("incomplete") <= 1, "the model was cut off in several items at once"
+        spoken = [item["status"] for item in written if item["type"] == "message"]
+        assert spoken.count("incomplete") <= 1, "the model was cut off in several messages at once"
 
     def _error(self, event: JsonObject) -> None:
         assert event.keys() == {"type", "sequence_number", "code", "message", "param"}
@@ -266,8 +289,10 @@ class StreamedOutput:
             assert shown["status"] in _STATUSES[kind]
         else:
             assert "status" not in shown
-        if kind == "web_search_call":
+        if kind in _STAGES:
             assert item.stages[-1] == shown["status"], item.stages
+        if item.code:
+            assert shown["code"] == "".join(item.code)
         if kind in ("mcp_call", "mcp_list_tools"):
             _check_tool_server_item(item.stages, shown)
         item.done = shown
@@ -334,11 +359,24 @@ class StreamedOutput:
         assert event["annotation_index"] == len(part.annotations), "annotations are added out of order"
         part.annotations.append(event["annotation"])
 
-    def _search_stage(self, event: JsonObject) -> None:
-        item, stage = self._of(event), event["type"].rpartition(".")[2]
-        assert item.added["type"] == "web_search_call"
-        assert _STAGES.index(stage) > max(map(_STAGES.index, item.stages), default=-1), "a search goes back"
+    def _hosted_stage(self, event: JsonObject) -> None:
+        item, (_, kind, stage) = self._of(event), event["type"].split(".")
+        assert item.kind == kind
+        order = _STAGES[kind]
+        assert order.index(stage) > max(map(order.index, item.stages), default=-1), "a hosted tool goes back"
         item.stages.append(stage)
+
+    def _code_delta(self, event: JsonObject) -> None:
+        self._of(event).code.append(event["delta"])
+
+    def _code_done(self, event: JsonObject) -> None:
+        assert event["code"] == "".join(self._of(event).code), "deltas do not add up"
+
+    def _partial_image(self, event: JsonObject) -> None:
+        item = self._of(event)
+        assert event["partial_image_index"] == item.images, "partial images come out of order"
+        assert event["partial_image_b64"]
+        item.images += 1
 
     def _arguments(self, event: JsonObject) -> _Part:
         item = self._of(event)
@@ -379,7 +417,7 @@ class StreamedOutput:
 
 def _check_tool_server_item(stages: Sequence[str], shown: JsonObject) -> None:
     """A call or a list of tools: it was begun, then it succeeded or failed, and says so itself."""
-    failed = shown["error"] is not None or shown.get("status") == "incomplete"
+    failed = shown.get("error") is not None or shown.get("status") == "incomplete"
     assert stages == ["in_progress", "failed" if failed else "completed"], stages
     if shown["type"] == "mcp_call":
         assert (shown["output"] is not None) == (shown["status"] == "completed")

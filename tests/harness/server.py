@@ -109,6 +109,12 @@ class StackServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        assert self._process is not None
+        return self._process.poll() is not None
+
     def wait(self) -> int:
         """Wait until it has ended; its exit code."""
         assert self._process is not None

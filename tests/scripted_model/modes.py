@@ -33,6 +33,13 @@ def _echo(request: ChatRequest) -> Answer:
     return Answer(_words(f"seen={len(request.messages)} last={request.last_user_text}"))
 
 
+def _system_first(request: ChatRequest) -> Answer:
+    """A model whose chat template knows one system message, at the beginning (Qwen 3.5 to 3.8, on any server)."""
+    if any(message.role in ("system", "developer") for message in request.messages[1:]):
+        return _refusal(400, "Jinja Exception: System message must be at the beginning.")
+    return _echo(request)
+
+
 def _said_by_tools(request: ChatRequest) -> Answer:
     return Answer(_words(f"The tools said: {' | '.join(request.outputs)}"))
 
@@ -120,6 +127,7 @@ _BEGINNING = (delta(content="Once "), delta(content="upon "))
 
 MODES: dict[str, Callable[[ChatRequest], Answer]] = {
     "echo": _echo,
+    "system-first": _system_first,
     # tools
     "tool": _calling(_one_call),
     "parallel-tools": _calling(_two_calls),
@@ -189,11 +197,14 @@ class Director:
         """Queue answers for the model ``scripted``."""
         self._scripts.setdefault(tag, []).extend(answers)
 
+    def scripted(self, tag: str) -> Answer:
+        """The next answer for the model ``scripted``."""
+        queue = self._scripts.get(tag)
+        return queue.pop(0) if queue else _refusal(500, f"Nothing is scripted for tag '{tag}'.")
+
     def answer(self, request: ChatRequest) -> Answer:
         if request.model == "scripted":
-            tag = tag_in(request.last_user_text)
-            queue = self._scripts.get(tag)
-            return queue.pop(0) if queue else _refusal(500, f"Nothing is scripted for tag '{tag}'.")
+            return self.scripted(tag_in(request.last_user_text))
         if request.model == "flaky":
             self._failures[request.last_user_text] += 1
             if self._failures[request.last_user_text] <= FLAKY_FAILURES:

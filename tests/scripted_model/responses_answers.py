@@ -144,9 +144,27 @@ def _custom_tool_call(item: JsonObject) -> Iterator[JsonObject]:
     yield {"type": "response.custom_tool_call_input.done", "input": item["input"]}
 
 
-def _web_search_call(item: JsonObject) -> Iterator[JsonObject]:
+def _search(item: JsonObject) -> Iterator[JsonObject]:
     for stage in ("in_progress", "searching", "completed"):
-        yield {"type": f"response.web_search_call.{stage}"}
+        yield {"type": f"response.{item['type']}.{stage}"}
+
+
+def _code_interpreter_call(item: JsonObject) -> Iterator[JsonObject]:
+    yield {"type": "response.code_interpreter_call.in_progress"}
+    for piece in (item["code"][:2], item["code"][2:]):
+        yield {"type": "response.code_interpreter_call_code.delta", "delta": piece, "obfuscation": "Xq7"}
+    yield {"type": "response.code_interpreter_call_code.done", "code": item["code"]}
+    yield {"type": "response.code_interpreter_call.interpreting"}
+    yield {"type": "response.code_interpreter_call.completed"}
+
+
+def _image_generation_call(item: JsonObject) -> Iterator[JsonObject]:
+    yield {"type": "response.image_generation_call.in_progress"}
+    yield {"type": "response.image_generation_call.generating"}
+    for index in range(2):
+        told = {"partial_image_index": index, "partial_image_b64": item["result"]}
+        yield {"type": "response.image_generation_call.partial_image", **told}
+    yield {"type": "response.image_generation_call.completed"}
 
 
 def _other(item: JsonObject) -> Iterator[JsonObject]:
@@ -158,6 +176,9 @@ _BODIES = {
     "reasoning": _reasoning,
     "function_call": _function_call,
     "custom_tool_call": _custom_tool_call,
-    "web_search_call": _web_search_call,
+    "web_search_call": _search,
+    "file_search_call": _search,
+    "code_interpreter_call": _code_interpreter_call,
+    "image_generation_call": _image_generation_call,
     "telepathy_call": _other,
 }

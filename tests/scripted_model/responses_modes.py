@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 
-from scripted_model.answers import Answer, JsonObject, Step
+from scripted_model.answers import Answer, Head, JsonObject, Step, plain_completion
 from scripted_model.modes import FLAKY_FAILURES, MODES, PARIS, ROME, gate_of
 from scripted_model.responses_answers import Reply
 from scripted_model.responses_strict import ResponsesRequest
@@ -79,6 +79,25 @@ def _refusal(status: int, message: str, code: str | None = None) -> Answer:
     return Answer(status=status, body=json.dumps({"error": error}))
 
 
+def scripted_reply(director: ResponsesDirector, answer: Answer) -> Reply:
+    """A scripted answer as the Responses API says it: thoughts, then text, then calls."""
+    if answer.body is not None:
+        return Reply(fixed=answer)
+    [choice] = plain_completion(Head("", "", 0), answer, {})["choices"]
+    said, items = choice["message"], []
+    if "reasoning_content" in said:
+        summary = [{"type": "summary_text", "text": said["reasoning_content"]}]
+        items.append(director.item("rs", "reasoning", summary=summary, encrypted_content=director.issue("enc-")))
+    if said["content"]:
+        items.append(director.message(said["content"]))
+    items += [
+        director.item("fc", "function_call", status="completed", call_id=call["id"], **call["function"])
+        for call in said.get("tool_calls", ())
+    ]
+    cut = next((step for step in answer.steps if step.kind in {"gate", "hang", "drop"}), None)
+    return Reply(tuple(items), cut=cut)
+
+
 _FIXED = [name for name in MODES if name.startswith(("status-", "html", "quota", "error-200", "empty-body"))]
 
 Mode = Callable[[ResponsesDirector, ResponsesRequest], Reply]
@@ -125,6 +144,21 @@ def _hosted(director: ResponsesDirector, request: ResponsesRequest) -> Reply:
     return Reply((search, director.message(SEARCHED, CITATION)))
 
 
+def _all_hosted(director: ResponsesDirector, request: ResponsesRequest) -> Reply:
+    """Uses every other tool that a server hosts."""
+    made = {"status": "completed"}
+    ran = {"container_id": "cntr_1", "code": "1+1", "outputs": [{"type": "logs", "logs": "2"}]}
+    found = {"queries": ["q"], "results": [{"file_id": "file_1", "text": "found", "score": 0.5}]}
+    return Reply(
+        (
+            director.item("fs", "file_search_call", **made, **found),
+            director.item("ci", "code_interpreter_call", **made, **ran),
+            director.item("ig", "image_generation_call", **made, result="aGVsbG8="),
+            director.message("Done."),
+        )
+    )
+
+
 def _cut_off(reason: str) -> Mode:
     return lambda director, _: Reply((director.message("Once upon", status="incomplete"),), reason=reason)
 
@@ -165,6 +199,7 @@ _OWN_MODES: dict[str, Mode] = {
     "reasoning": _reasoning,
     "refusal": _refused,
     "hosted": _hosted,
+    "all-hosted": _all_hosted,
     "length": _cut_off("max_output_tokens"),
     "content-filter": _cut_off("content_filter"),
     "slow": _slow,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from scripted_model.strict import Invalid, JsonObject, Name, Strict
+from scripted_model.strict import Arguments, Audio, Invalid, JsonObject, Name, Strict
 
 Status = Literal["in_progress", "completed", "incomplete"]
 
@@ -44,7 +45,12 @@ class Refusal(Strict):
     refusal: str
 
 
-InputPart = Annotated[InputText | InputImage | InputFile, Field(discriminator="type")]
+class InputAudio(Strict):
+    type: Literal["input_audio"]
+    input_audio: Audio
+
+
+InputPart = Annotated[InputText | InputImage | InputFile | InputAudio, Field(discriminator="type")]
 OutputPart = Annotated[OutputText | Refusal, Field(discriminator="type")]
 
 
@@ -70,7 +76,7 @@ class FunctionCall(Entry):
     type: Literal["function_call"]
     call_id: str
     name: Name
-    arguments: str
+    arguments: Arguments
 
 
 class FunctionCallOutput(Entry):
@@ -100,6 +106,12 @@ class Reasoning(Strict):
     status: Status | None = None
 
 
+class Compaction(Strict):
+    type: Literal["compaction"]
+    id: str | None = None
+    encrypted_content: str
+
+
 class WebSearchCall(Strict):
     type: Literal["web_search_call"]
     id: str
@@ -107,11 +119,60 @@ class WebSearchCall(Strict):
     action: JsonObject | None = None
 
 
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "file_search_call": ("id", "status", "queries"),
+    "image_generation_call": ("id", "status", "result"),
+    "code_interpreter_call": ("id", "status", "container_id", "code", "outputs"),
+    "computer_call": ("id", "call_id", "status", "pending_safety_checks"),
+    "computer_call_output": ("call_id", "output"),
+    "local_shell_call": ("id", "call_id", "status", "action"),
+    "local_shell_call_output": ("id", "output"),
+    "shell_call": ("call_id", "action"),
+    "shell_call_output": ("call_id", "output"),
+    "apply_patch_call": ("call_id", "status", "operation"),
+    "apply_patch_call_output": ("call_id", "status"),
+    "tool_search_call": ("arguments",),
+    "tool_search_output": ("tools",),
+    "additional_tools": ("role", "tools"),
+    "program": ("id", "call_id", "code", "fingerprint"),
+    "program_output": ("id", "call_id", "result", "status"),
+}
+"""What items of further types need; a server of tools, and its items, are unknown to this one."""
+
+
+class FurtherItem(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    type: str
+    call_id: str | None = None
+
+    @model_validator(mode="after")
+    def has_what_its_type_needs(self) -> Self:
+        if self.type not in REQUIRED:
+            raise ValueError(f"'{self.type}' is none of the supported values")
+        missing = [name for name in REQUIRED[self.type] if name not in self.model_fields_set]
+        if missing:
+            raise ValueError(f"missing {missing}")
+        return self
+
+
 def _kind(value: Any) -> str:
-    if not isinstance(value, dict):
-        return ""
-    kind = value.get("type", "message")
-    return "assistant" if kind == "message" and value.get("role") == "assistant" else str(kind)
+    kind = str(value.get("type", "message") if isinstance(value, dict) else None)
+    if kind == "message" and value.get("role") == "assistant":
+        return "assistant"
+    return kind if kind in _KINDS else "further"
+
+
+_KINDS = {
+    "message",
+    "function_call",
+    "function_call_output",
+    "custom_tool_call",
+    "custom_tool_call_output",
+    "reasoning",
+    "web_search_call",
+    "compaction",
+}
 
 
 InputItem = Annotated[
@@ -122,7 +183,9 @@ InputItem = Annotated[
     | Annotated[CustomToolCall, Tag("custom_tool_call")]
     | Annotated[CustomToolCallOutput, Tag("custom_tool_call_output")]
     | Annotated[Reasoning, Tag("reasoning")]
-    | Annotated[WebSearchCall, Tag("web_search_call")],
+    | Annotated[WebSearchCall, Tag("web_search_call")]
+    | Annotated[Compaction, Tag("compaction")]
+    | Annotated[FurtherItem, Tag("further")],
     Discriminator(_kind),
 ]
 
@@ -183,27 +246,46 @@ def read_responses_request(body: object, issued: Collection[str]) -> ResponsesRe
     try:
         request = ResponsesRequest.model_validate(body)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = next((one for one in error.errors() if one["loc"][-1] != "str"), error.errors()[0])
         path = ".".join(str(key) for key in first["loc"])
         raise Invalid(f"Invalid value for '{path}': {first['msg']}.", path, "invalid_value") from error
     for index, item in enumerate(request.items):
         if isinstance(item, Entry) and item.id is not None and item.id not in issued:
             raise Invalid(f"Item with id '{item.id}' not found. Items are not persisted when `store` is set to false.")
-        if isinstance(item, Reasoning) and item.encrypted_content not in issued:
+        if isinstance(item, Reasoning | Compaction) and item.encrypted_content not in issued:
             message = "The encrypted content could not be verified."
             raise Invalid(message, f"input[{index}].encrypted_content", "invalid_encrypted_content")
+    _check_thoughts_lead_somewhere(request)
     _check_pairs(request)
     return request
 
 
+def _check_thoughts_lead_somewhere(request: ResponsesRequest) -> None:
+    """Behind reasoning stands what the model did then (observed: "without its required following item")."""
+    for item, following in pairwise([*request.items, None]):
+        answers = isinstance(following, FurtherItem) and following.type.endswith("_output")
+        if isinstance(item, Reasoning) and (
+            answers or not isinstance(following, AssistantMessage | FunctionCall | CustomToolCall | _MADE)
+        ):
+            raise Invalid(
+                f"Item '{item.id}' of type 'reasoning' was provided without its required following item.", "input"
+            )
+
+
+_MADE = Reasoning | WebSearchCall | FurtherItem
+_CALLED = ("computer_call", "shell_call", "apply_patch_call")
+"""Calls of further types that the client answers under their ``call_id``."""
+
+
 def _check_pairs(request: ResponsesRequest) -> None:
-    waiting: list[str] = []
+    waiting: list[tuple[str, str]] = []
     for item in request.items:
-        if isinstance(item, FunctionCall | CustomToolCall):
-            waiting.append(item.call_id)
-        elif isinstance(item, FunctionCallOutput | CustomToolCallOutput):
-            if item.call_id not in waiting:
-                raise Invalid(f"No tool call found for function call output with call_id {item.call_id}.", "input")
-            waiting.remove(item.call_id)
+        call = (item.type.removesuffix("_output"), getattr(item, "call_id", None) or "")
+        if item.type.endswith("_call_output") and call[0] in (*_CALLED, "function_call", "custom_tool_call"):
+            if call not in waiting:
+                raise Invalid(f"No tool call found for {call[0]} output with call_id {call[1]}.", "input")
+            waiting.remove(call)
+        elif isinstance(item, FunctionCall | CustomToolCall) or item.type in _CALLED:
+            waiting.append(call)
     if waiting:
-        raise Invalid(f"No tool output found for function call {waiting[0]}.", "input")
+        raise Invalid(f"No tool output found for {waiting[0][0]} {waiting[0][1]}.", "input")

@@ -13,11 +13,14 @@ from scripted_model.answers import Answer, Head, JsonObject, Step, plain_complet
 from scripted_model.journal import Entry, Journal
 from scripted_model.modes import MODELS, Director, tag_in
 from scripted_model.responses_answers import Reply, failed_response, response_events, whole_response
-from scripted_model.responses_modes import GONE, RESPONSES_MODELS, ResponsesDirector
+from scripted_model.responses_modes import GONE, RESPONSES_MODELS, ResponsesDirector, scripted_reply
 from scripted_model.responses_strict import read_responses_request
 from scripted_model.strict import ChatRequest, Invalid, read_request
 
 CREATED = 1_700_000_000
+
+ALL_MODELS = tuple(dict.fromkeys((*MODELS, *RESPONSES_MODELS)))
+"""In the order in which they are listed."""
 MAX_BODY = 256 * 1024 * 1024
 
 
@@ -48,8 +51,7 @@ class ModelServer:
 
     async def models(self, request: web.Request) -> web.Response:
         self._journal.entries.append(Entry(request.path, dict(request.headers), "", status=200, outcome="complete"))
-        names = dict.fromkeys((*MODELS, *RESPONSES_MODELS))
-        data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "scripted"} for name in names]
+        data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "scripted"} for name in ALL_MODELS]
         return web.json_response({"object": "list", "data": data})
 
     async def tokenize(self, request: web.Request) -> web.Response:
@@ -120,7 +122,10 @@ class ModelServer:
         except Invalid as error:
             return self._invalid(entry, error)
         entry.tag = tag_in(asked.last_user_text) or entry.tag
-        reply = self._responses_director.reply(asked)
+        if asked.model == "scripted":
+            reply = scripted_reply(self._responses_director, self._director.scripted(entry.tag))
+        else:
+            reply = self._responses_director.reply(asked)
         entry.status = 200 if reply.fixed is None else reply.fixed.status
         if reply.fixed is not None:
             return _fixed(reply.fixed)

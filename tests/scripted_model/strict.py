@@ -1,11 +1,15 @@
-"""A chat completion request, checked as OpenAI checks it (API reference, "Create chat completion")."""
+"""A chat completion request, checked as OpenAI checks it (API reference, "Create chat completion").
+
+Where another model server is stricter with a history, and was seen to be, its rule holds.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 JsonObject = dict[str, Any]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
@@ -82,9 +86,19 @@ class UserMessage(Strict):
     name: ParticipantName | None = None
 
 
+def an_object(text: str) -> str:
+    """The arguments of a call that was made: OpenAI takes any text, llama.cpp, vLLM and Ollama only an object."""
+    if not isinstance(json.loads(text), dict):
+        raise ValueError("the arguments of a call are no JSON object")
+    return text
+
+
+Arguments = Annotated[str, AfterValidator(an_object)]
+
+
 class CalledFunction(Strict):
     name: Name
-    arguments: str
+    arguments: Arguments
 
 
 class ToolCall(Strict):

@@ -2,15 +2,39 @@
 
 ::
 
-    service.py        the API: what is asked, what is answered
-      connection.py   turns over one connection, and what it remembers
-      checks.py       what of a request is supported, and what excludes what
-      turn.py         the value: a turn that was claimed
-      context.py      the history and the input that the model is given
-      chat_messages.py, chat_request.py    items and parameters -> a chat completion request
-      runner.py       runs turns, whoever listens; leases; the sweep of what died
-        engine.py     one turn: events, from created to the terminal one, and the commit between them
-          chat_deltas.py    chunks of the model server -> deltas
-          output.py         deltas -> output items and their events
-      snapshot.py     the response object at any moment
+    service.py                    the API: what is asked, what is answered
+      checks.py                   what of a request is supported, and what excludes what
+      connection.py               turns over one connection, and what it remembers
+      measures.py                 contexts counted and compacted on request
+      following.py                the kept events of a background response, then those that come
+      retelling.py                a stream told from what is stored (a repeated request of an idempotency key)
+
+    turn.py, surroundings.py      the values: a turn, and what turns need of the server around them
+    runner.py                     runs turns, whoever listens; slow readers
+    leases.py                     keeps what runs, sweeps up what died
+    background.py                 the queue: takes jobs up, gives them back, watches for cancellations
+      journal.py                  keeps a job's events
+
+    engine.py                     one turn: claim, created … work … commit, terminal event
+      background_turn.py          the same in the background
+      model_rounds.py             the work: read the context, then rounds of the model and the tools
+        context.py                history and input; prompt_template.py: the stored prompt
+        history.py                what was read lately; settled_messages.py: what of it is told in bytes that stay
+        context_window.py         what does not fit: refused, truncated (truncation.py), compacted; token_estimate.py
+        toolbox.py                whose a call is, and what the server's own tools answer
+        model_wire.py             how a model is asked
+          chat_wire.py            in chat completions
+            chat_messages.py, chat_parts.py, files.py, document_text.py, chat_request.py    items and parameters
+            chat_deltas.py, think_tags.py                                                   chunks -> deltas
+          responses_wire.py       in the Responses API
+        call_order.py             deltas, so that each call is together
+        output.py                 deltas -> output items and their events; output_items.py: each type of item
+      snapshot.py                 the response object at any moment; failures.py: its error
+      sealing.py, secrets.py      what clients carry and cannot read: thoughts, compactions
+    obfuscation.py                padding of streams
+    tasks.py                      what asyncio lacks
+
+Where an event comes from: ``created``, ``in_progress``, ``error`` and the terminal one from ``engine.py`` (``created``
+and ``queued`` of background responses from ``background.py``); all others from ``output_items.py``, made by
+``output.py`` or, for tool servers, by ``toolbox.py``; or, as they came, from an upstream that speaks the Responses API.
 """

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
-from llama_conversations.services.responses.engine import RunningJob, Surroundings, new_response
+from llama_conversations.services.responses.background_turn import RunningJob
 from llama_conversations.services.responses.failures import failure_of
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.runner import TurnRunner, event_writer
@@ -15,9 +15,11 @@ from llama_conversations.services.responses.snapshot import (
     QUEUED,
     failed_head,
     head_with_status,
+    new_response,
     response_body,
     response_head,
 )
+from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import EventRecord, Job, TurnCommit
@@ -31,9 +33,6 @@ POLL_SECONDS = 1.0
 
 CANCEL_POLL_SECONDS = 0.4
 """How often a process asks whether a job of its own is to be cancelled."""
-
-FIRST = 2
-"""The number of a job's first event: two are stored when it is queued."""
 
 _MakeTurn = Callable[[Job], Awaitable[Turn]]
 
@@ -94,7 +93,7 @@ class BackgroundJobs:
             self._news.clear()
             try:
                 # What is taken up is begun, even if the service stops meanwhile: nobody else would run it.
-                while len(self._running) < self._max_running and await uninterrupted(self._take_one()):
+                while self._has_room and await uninterrupted(self._take_one()):
                     pass
             except Exception:
                 logger.exception("taking up background responses failed")
@@ -104,32 +103,36 @@ class BackgroundJobs:
             except TimeoutError:
                 pass
 
-    async def _take_one(self) -> bool:
-        """Take up a job, if one waits."""
-        job = await self._around.jobs.take(lambda head: head_with_status(head, "in_progress"))
-        if job is None:
-            return False
-        await self._begin(job)
-        return True
+    @property
+    def _has_room(self) -> bool:
+        return len(self._running) < self._max_running and self._runner.has_room
 
-    async def _begin(self, job: Job) -> None:
+    async def _take_one(self) -> bool:
+        """Take up a job, if one waits; whether to look for another."""
+        job = await self._around.jobs.take(lambda head: head_with_status(head, "in_progress"))
+        return job is not None and await self._begin(job)
+
+    async def _begin(self, job: Job) -> bool:
+        """Run a job; whether it was kept. Turns that came meanwhile may have taken the last room: then it waits on."""
         response_id = job.response.id
         try:
             turn = await self._make_turn(job)
         except StackError as error:
             await self._refuse(job, error)
-            return
-        journal = (
-            EventJournal(self._around.jobs, response_id, event_writer(turn.request, FIRST)) if job.streamed else None
-        )
+            return True
+        journal = None
+        if job.streamed:
+            writer = event_writer(turn.request, job.first_event)
+            journal = EventJournal(self._around.jobs, response_id, writer)
         running = RunningJob(turn, self._around, job.response.context_position, journal)
         try:
             task = self._runner.start_job(running, journal)
         except StackError:
             await self._around.jobs.give_back(response_id, response_head(turn, QUEUED))
-            raise
+            return False
         self._running[response_id] = running
         task.add_done_callback(lambda _: self._ended(response_id))
+        return True
 
     def _ended(self, response_id: str) -> None:
         del self._running[response_id]

@@ -34,7 +34,8 @@ class RefusalDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """More of the model's thoughts (``reasoning_content`` of DeepSeek, vLLM, llama.cpp; ``reasoning`` of others)."""
+    """More of the model's thoughts (``reasoning_content`` of DeepSeek, vLLM, llama.cpp; ``reasoning`` of others; a part
+    ``thinking`` of Mistral)."""
 
     text: str
 
@@ -98,7 +99,9 @@ def _read_choice(choice: JsonObject, key: str) -> Iterator[Delta]:
     if reasoning:
         yield ReasoningDelta(_string(reasoning))
     content = delta.get("content")
-    if content:
+    if isinstance(content, list):
+        yield from _read_parts(cast("list[JsonObject]", content))
+    elif content:
         yield TextDelta(_string(content), _read_logprobs(choice.get("logprobs")))
     refusal = delta.get("refusal")
     if refusal:
@@ -109,6 +112,16 @@ def _read_choice(choice: JsonObject, key: str) -> Iterator[Delta]:
     reason = choice.get("finish_reason")
     if reason is not None:
         yield Finished(_REASONS.get(_string(reason), "stop"))
+
+
+def _read_parts(parts: Sequence[JsonObject]) -> Iterator[Delta]:
+    """Content as Mistral's reasoning models write it: parts of text and of thoughts; others are passed over."""
+    for part in parts:
+        if part["type"] == "text":
+            yield TextDelta(_string(part["text"]))
+        elif part["type"] == "thinking":
+            thoughts = cast("list[JsonObject]", part["thinking"])
+            yield ReasoningDelta("".join(_string(thought["text"]) for thought in thoughts if thought["type"] == "text"))
 
 
 def _read_tool_call(call: JsonObject, position: int) -> ToolCallDelta:

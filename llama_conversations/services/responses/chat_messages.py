@@ -19,7 +19,9 @@ from llama_conversations.wire.events import JsonObject
 from llama_conversations.wire.items import Compaction, Item, Message
 
 MAX_CALL_ID = 40
-"""Characters of a tool call's id that OpenAI's chat completions take (observed live: "string too long")."""
+"""Characters of a tool call's id that OpenAI's chat completions take. Undocumented, but live they answer with a 400:
+"Invalid 'messages[36].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a string
+with length 51 instead" (reported at vercel/ai#8132, microsoft/autogen#6377, Portkey-AI/gateway#1062)."""
 
 Unseal: TypeAlias = Callable[[str], str | None]
 """From ``encrypted_content`` to the text that this server sealed; ``None`` for what it did not."""

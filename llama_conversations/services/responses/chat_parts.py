@@ -15,6 +15,7 @@ from hashlib import sha256
 from threading import Lock
 from typing import TypeAlias, cast
 
+import orjson
 from pydantic_core import to_json
 
 from llama_conversations.errors import UnsupportedParameter
@@ -98,16 +99,18 @@ def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> It
     Errors: ``UnsupportedParameter`` and ``InvalidParameter`` for content that cannot be carried.
     """
     refused = _refused_requests(items)
+    # In the middle of a loop of tools nothing but the summary may be left, and some templates demand a user's message.
+    asked = any(isinstance(item, Message) and item.role == "user" for item in items)
     for item in items:
         if isinstance(item, Message):
             yield Speech(_ROLES[item.role], _content(item))
         elif isinstance(item, Compaction):
             summary = unseal(item.encrypted_content)
             if summary is not None:
-                yield Speech("system", SUMMARY + summary)
+                yield Speech("system" if asked else "user", SUMMARY + summary)
         elif isinstance(item, McpApprovalRequest):
             if item.id in refused:
-                yield Call(item.id, function_name(item.name), item.arguments)
+                yield Call(item.id, function_name(item.name), told_arguments(item.arguments))
                 yield Answer(item.id, refused[item.id])
         else:
             told = _TOLD.get(type(item))
@@ -214,13 +217,26 @@ def function_name(name: str) -> str:
     return _NOT_IN_NAMES.sub("_", name)[:MAX_NAME] or "_"
 
 
+def told_arguments(arguments: str) -> str:
+    """The arguments of a call that was made, as every model server takes them: an object.
+
+    llama.cpp, vLLM and Ollama parse the arguments of earlier calls and refuse the whole history where that fails
+    (ggml-org/llama.cpp#25510, vllm-project/vllm#43995): after one malformed call no model could be asked again.
+    """
+    try:
+        written = orjson.loads(arguments or "{}")
+    except orjson.JSONDecodeError:
+        written = None
+    return arguments or "{}" if isinstance(written, dict) else _json({"malformed": arguments})
+
+
 def _json(value: object) -> str:
     return to_json(value, exclude_none=True).decode()
 
 
 def _function_call(item: FunctionCall) -> Iterator[Utterance]:
     if item.status != "incomplete":  # cut off in the middle: it was never made
-        yield Call(item.call_id, item.name, item.arguments)
+        yield Call(item.call_id, item.name, told_arguments(item.arguments))
 
 
 def _custom_call(item: CustomToolCall) -> Iterator[Utterance]:
@@ -235,7 +251,7 @@ def _output(item: FunctionCallOutput | CustomToolCallOutput) -> Iterator[Utteran
 def _mcp_call(item: McpCall) -> Iterator[Utterance]:
     if item.output is None and item.error is None:
         return
-    yield Call(item.id, function_name(item.name), item.arguments)
+    yield Call(item.id, function_name(item.name), told_arguments(item.arguments))
     yield Answer(item.id, item.output if item.error is None else f"Error: {_json(item.error)}")  # type: ignore[arg-type]
 
 

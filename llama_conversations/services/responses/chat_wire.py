@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
-from llama_conversations.errors import UpstreamRejected
+from llama_conversations.errors import InvalidParameter, UpstreamRejected
 from llama_conversations.services.responses.chat_deltas import Delta, read_chunk, read_completion
 from llama_conversations.services.responses.chat_messages import Unseal
 from llama_conversations.services.responses.chat_parts import Speech, Utterance, chat_part
@@ -36,6 +36,8 @@ class ChatWire:
         """
         preamble = list(_preamble(self.prompt, self._turn.request.instructions))
         messages = context.chat_messages(preamble, self._unseal)
+        if not messages and self._turn.generate:
+            raise InvalidParameter(_NOTHING, param="input", code=None)
         return chat_request(self._turn, messages, toolbox, may_call=may_call)
 
     async def ask(self, request: bytes) -> AsyncGenerator[Delta, None]:
@@ -63,6 +65,10 @@ class ChatWire:
                 for delta in read_chunk(model.provider_id, chunk):
                     yield delta
 
+
+_NOTHING = (
+    "There is nothing to tell the model: the input, and what it continues, hold nothing that chat completions carry."
+)
 
 _CALLERS_NAMES = {
     "max_completion_tokens": "max_output_tokens",

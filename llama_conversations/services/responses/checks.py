@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from llama_conversations.apis.inference import WireApi
 from llama_conversations.errors import InvalidParameter, MutuallyExclusiveParameters, UnsupportedParameter
 from llama_conversations.ids import CONVERSATION_PREFIX
 from llama_conversations.services.tools import ToolServers
-from llama_conversations.wire.responses import CreateResponse
+from llama_conversations.wire.responses import CreateResponse, ReasoningOptions
 from llama_conversations.wire.tools import (
     AllowedTools,
     CustomChoice,
@@ -33,8 +31,8 @@ def check_request(request: CreateResponse, servers: ToolServers) -> None:
 
     Errors: ``UnsupportedParameter``, ``MutuallyExclusiveParameters``, ``InvalidParameter``.
     """
-    for param in _unsupported(request):
-        raise UnsupportedParameter(param)
+    if request.moderation is not None:
+        raise UnsupportedParameter("moderation")
     _check_tools(request, servers)
     conversation_id = request.conversation_id
     if conversation_id is not None:
@@ -56,22 +54,16 @@ def check_request(request: CreateResponse, servers: ToolServers) -> None:
         )
 
 
-def _unsupported(request: CreateResponse) -> Iterator[str]:
-    if request.moderation is not None:
-        yield "moderation"
-    if request.reasoning is not None and request.reasoning.mode is not None:
-        yield "reasoning.mode"
-    if request.reasoning is not None and request.reasoning.context not in (None, "auto"):
-        yield "reasoning.context"
-
-
 def check_wire(request: CreateResponse, wire_api: WireApi) -> None:
-    """Refuse what the routed model's server cannot be told: chat completions know no tools but functions.
+    """Refuse what the routed model's server cannot be told: chat completions know no tools but functions, and of
+    reasoning the effort alone.
 
     Errors: ``UnsupportedParameter``.
     """
     if wire_api == "responses":
         return
+    if request.reasoning is not None:
+        _check_reasoning(request.reasoning)
     for index, tool in enumerate(request.tools or ()):
         if isinstance(tool, OtherTool):
             message = f"Tools of type '{tool.type}' are not supported by this server."
@@ -86,6 +78,13 @@ def check_wire(request: CreateResponse, wire_api: WireApi) -> None:
         for index, allowed in enumerate(choice.tools):
             if allowed.get("type") not in _NAMED:
                 raise UnsupportedParameter(f"tool_choice.tools[{index}]")
+
+
+def _check_reasoning(asked: ReasoningOptions) -> None:
+    if asked.mode is not None:
+        raise UnsupportedParameter("reasoning.mode")
+    if asked.context not in (None, "auto"):
+        raise UnsupportedParameter("reasoning.context")
 
 
 def _check_tools(request: CreateResponse, servers: ToolServers) -> None:

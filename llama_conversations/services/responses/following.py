@@ -7,17 +7,25 @@ from collections.abc import AsyncGenerator
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import InvalidParameter
-from llama_conversations.services.responses.engine import terminal_event
+from llama_conversations.services.responses.snapshot import terminal_event
 from llama_conversations.storage.records import TERMINAL, ResponseRecord
 from llama_conversations.storage.stores import JobStore
-from llama_conversations.wire.events import EventWriter, ResponseEvent
+from llama_conversations.wire.events import ErrorEvent, EventWriter, ResponseEvent
 
 POLL_SECONDS = 0.2
 """How often the database is asked for news: once for many events, since they are stored in batches."""
 
+_RESTARTED = ErrorEvent(
+    code="response_restarted",
+    message="The server that ran this response was stopped, and it has begun anew: what was streamed of it is void. "
+    "Ask for its events again from the start.",
+)
+
 
 async def follow(jobs: JobStore, scope: AccessScope, response_id: str, after: int) -> AsyncGenerator[bytes, None]:
     """The events behind a sequence number as server-sent events, until the terminal one; none, if that was the number.
+
+    Who has seen events of a run that was given up (its server was stopped) gets an ``error`` event, and no more.
 
     Errors before the first frame: ``ResponseNotFound``; ``InvalidParameter`` for a response whose events are not kept.
     """
@@ -30,13 +38,16 @@ async def follow(jobs: JobStore, scope: AccessScope, response_id: str, after: in
                 param="stream",
                 code=None,
             )
+        if job.is_void(after):
+            yield EventWriter(after + 1).frame(_RESTARTED)
+            return
         if events:
             after = events[-1].sequence_number
             yield "".join(event.frame for event in events).encode()
         elif job.response.status in TERMINAL:
             if after == asked and not await _is_kept(jobs, scope, response_id, after):
                 return  # the caller has seen the terminal event
-            yield _terminal(job.response, after + 1)
+            yield _terminal(job.response, max(after + 1, job.first_event))
             return
         else:
             await asyncio.sleep(POLL_SECONDS)

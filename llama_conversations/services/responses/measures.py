@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from llama_conversations.access import AccessScope
-from llama_conversations.errors import InvalidParameter, MutuallyExclusiveParameters
+from llama_conversations.errors import InvalidParameter, MutuallyExclusiveParameters, UnsupportedParameter
 from llama_conversations.ids import RESPONSE_PREFIX, new_id, new_partition
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.responses.chat_messages import after_compaction
@@ -16,10 +16,10 @@ from llama_conversations.services.responses.context_window import (
     split_for_compaction,
     summarize,
 )
-from llama_conversations.services.responses.engine import Surroundings
 from llama_conversations.services.responses.history import Context, History, read_items
 from llama_conversations.services.responses.model_wire import write_request
 from llama_conversations.services.responses.secrets import COMPACTION
+from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import MICROSECONDS, now_us
@@ -36,7 +36,9 @@ from llama_conversations.wire.responses import (
 )
 
 ESTIMATED = {"x-input-tokens-estimated": "true"}
-_DEFAULTS = dict.fromkeys(CreateResponse.model_fields)
+_PASSED_ON = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier")
+"""Parameters of a compaction that the model server is told as they came."""
+
 _NO_USAGE = Usage(
     input_tokens=0,
     input_tokens_details=InputTokensDetails(),
@@ -57,6 +59,8 @@ class Measures:
         if request.model is None:
             message = "Missing required parameter: 'model': tokens differ from model to model, and there is no default."
             raise InvalidParameter(message, param="model", code="missing_required_parameter")
+        if request.personality is not None:
+            raise UnsupportedParameter("personality")
         asked = CreateResponse.model_construct(
             model=request.model,
             input=request.input or [],
@@ -86,7 +90,8 @@ class Measures:
             raise InvalidParameter("There is nothing to compact.", param="input", code="missing_required_parameter")
         old, kept = split_for_compaction(items)
         unseal = self._around.sealer.unsealer(COMPACTION)
-        summary = await summarize(model, after_compaction(old or items), unseal, request.instructions)
+        options = request.model_dump(include=set(_PASSED_ON), exclude_none=True)
+        summary = await summarize(model, after_compaction(old or items), unseal, request.instructions, options)
         sealed = self._around.sealer.seal(summary.text, COMPACTION)
         compaction = {"id": new_id("cmp", partition), "type": "compaction", "encrypted_content": sealed}
         shown = [record.data for record in records[len(old) :]] if kept else []
@@ -102,7 +107,9 @@ class Measures:
         history = await self._history(scope, asked, new_partition())
         around = self._around
         async with Toolbox(asked.tools or (), around.tool_servers) as toolbox:
-            wire = ChatWire(Turn("", "", 0, scope, asked, model, ()), around.sealer.unsealer(COMPACTION))
+            wire = ChatWire(
+                Turn("", "", 0, scope, asked, model, (), generate=False), around.sealer.unsealer(COMPACTION)
+            )
             return await count_tokens(model, await write_request(wire, Context(history, ()), toolbox))
 
     async def _history(self, scope: AccessScope, asked: CreateResponse, partition: str) -> History:

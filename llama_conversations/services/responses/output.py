@@ -1,7 +1,8 @@
 """From a model's deltas to output items and their events: a state machine over what is open.
 
-At any moment at most one item is open. A call is shown once its name is known, since the name tells whose it is. What
-is shown in events is what ``items`` holds in the end. An output may grow over several rounds of the model.
+At any moment at most one item is open (``call_order`` sees to that). A call is shown once its name is known, since the
+name tells whose it is. What is shown in events is what ``items`` holds in the end. An output may grow over several
+rounds of the model.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar, cast
 
-from pydantic_core import ValidationError, from_json
+from pydantic_core import ValidationError
 
 from llama_conversations.errors import UpstreamGarbled
 from llama_conversations.ids import MAX_ID_LENGTH, new_call_id, new_id
 from llama_conversations.services.items import id_prefix
+from llama_conversations.services.responses.call_order import CallOrder, is_whole
 from llama_conversations.services.responses.chat_deltas import (
     Delta,
     Finished,
@@ -51,15 +53,15 @@ NewReasoning: TypeAlias = Callable[[str, int], ReasoningItem]
 class Place:
     """Where a call stands in the output, and how the model named it: what a call item is made from."""
 
-    __slots__ = ("call_id", "given_id", "index", "name", "new_id")
+    __slots__ = ("call_id", "index", "name", "new_id")
 
-    def __init__(self, index: int, call_id: str, given_id: str | None, name: str, new_id: Callable[[str], str]) -> None:
-        self.index, self.call_id, self.given_id, self.name, self.new_id = index, call_id, given_id, name, new_id
+    def __init__(self, index: int, call_id: str, name: str, new_id: Callable[[str], str]) -> None:
+        self.index, self.call_id, self.name, self.new_id = index, call_id, name, new_id
 
 
 def client_function(place: Place) -> FunctionCallItem:
     """A call of a function that the client runs."""
-    return FunctionCallItem(place.new_id("function_call"), place.index, place.call_id, place.name, place.given_id)
+    return FunctionCallItem(place.new_id("function_call"), place.index, place.call_id, place.name)
 
 
 class Output:
@@ -88,8 +90,7 @@ class Output:
         self._items: list[GrowingItem] = []
         self._open: ReasoningItem | MessageItem | None = None
         self._call: GrowingCall | None = None
-        self._call_index = 0
-        self._held: dict[int, ToolCallDelta] = {}
+        self._order = CallOrder(provider_id)
         self._taken_call_ids = set(taken_call_ids)
         self._taken_ids = set(taken_ids)
         self._passed: dict[int, PassedItem] = {}
@@ -128,10 +129,31 @@ class Output:
         """The model is asked (again)."""
         self._round_began_at = len(self._items)
         self._passed.clear()
+        self._order = CallOrder(self._provider_id)
         self.finished = Finished("stop")
 
     def add(self, delta: Delta) -> Iterator[Event]:
-        """Take a delta; the events that show it."""
+        """Take a delta; the events that are shown for it. Errors: ``UpstreamGarbled``."""
+        for ordered in self._order.add(delta):
+            yield from self._show(ordered)
+
+    def add_usage(self, usage: Usage) -> None:
+        """What was spent besides."""
+        self.usage = usage if self.usage is None else _sum(self.usage, usage)
+
+    def end_round(self) -> Iterator[Event]:
+        """The model has stopped: close what is open. If it said nothing at all, there is one empty message.
+
+        Errors: ``UpstreamGarbled`` for a call that was never named, unless the model was cut off.
+        """
+        cut_off = self.finished.reason != "stop"
+        for delta in self._order.close(cut_off=cut_off):
+            yield from self._show(delta)
+        if len(self._items) == self._round_began_at:
+            yield from self._add_to_message(TextDelta(""))
+        yield from self._close_open("incomplete" if cut_off else "completed")
+
+    def _show(self, delta: Delta) -> Iterator[Event]:
         if isinstance(delta, TextDelta | RefusalDelta):
             yield from self._add_to_message(delta)
         elif isinstance(delta, ReasoningDelta):
@@ -144,26 +166,6 @@ class Output:
             yield from self._pass(delta.payload)
         else:
             self.add_usage(delta)
-
-    def add_usage(self, usage: Usage) -> None:
-        """What was spent besides."""
-        self.usage = usage if self.usage is None else _sum(self.usage, usage)
-
-    def end_round(self) -> Iterator[Event]:
-        """The model has stopped: close what is open. If it said nothing at all, there is one empty message.
-
-        Errors: ``UpstreamGarbled`` for a call that was never named, unless the model was cut off.
-        """
-        held = [self._held[index] for index in sorted(self._held)]
-        self._held.clear()
-        for delta in held:
-            if delta.name is not None:
-                yield from self._begin_call(delta, delta.name)
-            elif self.finished.reason == "stop":
-                raise UpstreamGarbled(self._provider_id, "The model server's answer has a tool call without a name.")
-        if len(self._items) == self._round_began_at:
-            yield from self._add_to_message(TextDelta(""))
-        yield from self._close_open("completed" if self.finished.reason == "stop" else "incomplete")
 
     def _pass(self, event: JsonObject) -> Iterator[Event]:
         """Show an event of an upstream that speaks the Responses API, under this output's numbers.
@@ -218,72 +220,31 @@ class Output:
         yield self._open.add(text)
 
     def _add_to_call(self, delta: ToolCallDelta) -> Iterator[Event]:
-        """One call is open at a time, as in the hosted API's streams: clients take them one after the other.
+        if delta.name is not None:
+            yield from self._begin_call(delta.name, delta.call_id)
+        if self._call is not None and delta.arguments:
+            yield from self._call.add(delta.arguments)
 
-        The next begins when the arguments of the open one are whole JSON. Where a server interleaves them, the later
-        ones are held back until then, or until the model stops.
-        """
-        call = self._call
-        if call is not None and delta.index == self._call_index and not _begins_another(delta, call):
-            if delta.arguments:
-                yield from call.add(delta.arguments)
-            return
-        held = self._held.pop(delta.index, None)
-        delta = delta if held is None else _joined(held, delta)
-        if delta.name is None or (call is not None and delta.index != self._call_index and not _is_whole(call)):
-            self._held[delta.index] = delta
-            return
-        yield from self._begin_call(delta, delta.name)
-
-    def _begin_call(self, delta: ToolCallDelta, name: str) -> Iterator[Event]:
+    def _begin_call(self, name: str, call_id: str | None) -> Iterator[Event]:
         yield from self._close_open()
-        call_id = delta.call_id
         if call_id is None or call_id in self._taken_call_ids or len(call_id) > MAX_ID_LENGTH:
             call_id = new_call_id()  # an output must be able to name its call, and no other
         self._taken_call_ids.add(call_id)
-        call = self._new_call_item(Place(len(self._items), call_id, delta.call_id, name, self._new_id))
-        self._call, self._call_index = call, delta.index
-        self._items.append(call)
-        yield from call.open()
-        if delta.arguments:
-            yield from call.add(delta.arguments)
+        self._call = self._new_call_item(Place(len(self._items), call_id, name, self._new_id))
+        self._items.append(self._call)
+        yield from self._call.open()
 
     def _close_open(self, status: Status = "completed") -> Iterator[Event]:
-        for item in (self._open, self._call):
-            if item is not None:
-                yield from item.close(status)
+        """Of calls that came side by side, several may have been cut off."""
+        if self._open is not None:
+            yield from self._open.close(status)
+        if self._call is not None:
+            broken_off = self.finished.reason != "stop" and not is_whole(self._call.arguments.text)
+            yield from self._call.close("incomplete" if broken_off else status)
         self._open = self._call = None
 
     def _new_id(self, item_type: str) -> str:
         return new_id(id_prefix(item_type), self._partition)
-
-
-def _joined(before: ToolCallDelta, delta: ToolCallDelta) -> ToolCallDelta:
-    """Two deltas of a call that is not shown yet."""
-    return ToolCallDelta(
-        index=delta.index,
-        call_id=before.call_id or delta.call_id,
-        name=before.name or delta.name,
-        arguments=before.arguments + delta.arguments,
-    )
-
-
-def _is_whole(call: GrowingCall) -> bool:
-    """Whether a call's arguments are complete JSON: then nothing more can come."""
-    try:
-        from_json(call.arguments.text)
-    except ValueError:
-        return False
-    return True
-
-
-def _begins_another(delta: ToolCallDelta, call: GrowingCall) -> bool:
-    """Whether a delta of the same index begins another call: some servers give every call the index 0."""
-    if delta.name is None:
-        return False
-    if call.given_id is None:  # an id, or the name again, may just come late: before any arguments
-        return delta.name != call.name or (delta.call_id is not None and bool(call.arguments.pieces))
-    return delta.call_id is not None and delta.call_id != call.given_id
 
 
 def _sum(a: Usage, b: Usage) -> Usage:

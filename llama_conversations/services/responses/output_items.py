@@ -42,11 +42,10 @@ class GrowingItem(Protocol):
 
 
 class GrowingCall(GrowingItem, Protocol):
-    """A call of a tool, whoever runs it; ``given_id`` is the model server's id, if it gave one before it was shown."""
+    """A call of a tool, whoever runs it."""
 
     call_id: str
     name: str
-    given_id: str | None
     arguments: TextPart
 
     @abstractmethod
@@ -185,7 +184,6 @@ class FunctionCallItem:
     index: int
     call_id: str
     name: str
-    given_id: str | None
     arguments: TextPart = field(default_factory=TextPart)
     status: Status = "in_progress"
 
@@ -220,7 +218,6 @@ class CustomCallItem:
     index: int
     call_id: str
     name: str
-    given_id: str | None
     arguments: TextPart = field(default_factory=TextPart)
     status: Status = "in_progress"
 
@@ -269,7 +266,6 @@ class McpCallItem:
     index: int
     call_id: str
     name: str
-    given_id: str | None
     server_label: str = ""
     approval_request_id: str | None = None
     arguments: TextPart = field(default_factory=TextPart)
@@ -331,7 +327,6 @@ class ApprovalRequestItem:
     index: int
     call_id: str
     name: str
-    given_id: str | None
     server_label: str = ""
     arguments: TextPart = field(default_factory=TextPart)
 
@@ -447,13 +442,9 @@ class ListToolsItem:
         yield events.OutputItemDone(self.index, self.item())
 
     def item(self) -> JsonObject:
-        return {
-            "id": self.item_id,
-            "type": "mcp_list_tools",
-            "server_label": self.server_label,
-            "tools": self.tools,
-            "error": self.error,
-        }
+        """As the hosted API shows it: what there is not stands nowhere. Clients refuse nulls here (@ai-sdk/openai)."""
+        item: JsonObject = {"id": self.item_id, "type": "mcp_list_tools", "server_label": self.server_label}
+        return item | {"tools": self.tools} | ({} if self.error is None else {"error": self.error})
 
 
 CALLS = (FunctionCallItem, CustomCallItem, McpCallItem, ApprovalRequestItem)

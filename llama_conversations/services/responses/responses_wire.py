@@ -28,9 +28,10 @@ from llama_conversations.services.responses.chat_deltas import (
     ToolCallDelta,
 )
 from llama_conversations.services.responses.chat_messages import Unseal, after_compaction
-from llama_conversations.services.responses.chat_parts import REFUSED, SUMMARY
+from llama_conversations.services.responses.chat_parts import REFUSED, SUMMARY, function_name, told_arguments
 from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.prompt_template import PromptPart
+from llama_conversations.services.responses.responses_input import in_its_role, without_stray_thoughts
 from llama_conversations.services.responses.sealing import is_sealed
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
@@ -49,6 +50,7 @@ from llama_conversations.wire.items import (
     McpApprovalResponse,
     McpCall,
     McpListTools,
+    Message,
     Reasoning,
 )
 from llama_conversations.wire.responses import Usage
@@ -97,7 +99,7 @@ class ResponsesWire:
         refused = _refusals(items)
         fields: JsonObject = {
             "model": self._turn.model.provider_model_id,
-            "input": [*self._prompt(), *(told for item in items for told in self._told(item, refused))],
+            "input": [*self._prompt(), *without_stray_thoughts(t for item in items for t in self._told(item, refused))],
             "store": False,
         }
         given = cast("JsonObject", request.model_dump(include=set(_SAME), exclude_none=True, by_alias=True))
@@ -177,17 +179,24 @@ class ResponsesWire:
         if isinstance(item, McpApprovalRequest | McpCall):
             output = refused.get(item.id) if isinstance(item, McpApprovalRequest) else _answer_of(item)
             if output is not None:
-                yield {"type": "function_call", "call_id": item.id, "name": item.name, "arguments": item.arguments}
+                yield {
+                    "type": "function_call",
+                    "call_id": item.id,
+                    "name": function_name(item.name),
+                    "arguments": told_arguments(item.arguments),
+                }
                 yield {"type": "function_call_output", "call_id": item.id, "output": output}
             return
         if isinstance(item, McpListTools | McpApprovalResponse) or _is_cut_off(item) or _is_closed_thought(item):
             return
         fields: JsonObject = item.model_dump(exclude_unset=True, by_alias=True)
+        if isinstance(item, FunctionCall):
+            fields["arguments"] = told_arguments(item.arguments)
         if isinstance(item, Reasoning):
             fields.pop("content", None)
         elif not isinstance(item, KnownItem):
             fields.pop("id", None)
-        yield fields
+        yield in_its_role(fields) if isinstance(item, Message) else fields
 
 
 def _answer_of(call: McpCall) -> str | None:

@@ -8,8 +8,8 @@ from typing import cast
 from pydantic_core import from_json, to_json
 
 from llama_conversations.services.responses.chat_deltas import RefusalDelta, TextDelta
-from llama_conversations.services.responses.engine import terminal_event
 from llama_conversations.services.responses.output_items import FunctionCallItem, MessageItem
+from llama_conversations.services.responses.snapshot import terminal_event
 from llama_conversations.storage.records import ResponseStatus
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.events import (
@@ -70,7 +70,7 @@ def _grown(index: int, item: JsonObject) -> tuple[list[Event], JsonObject | None
             events += message.add(_delta(part))
         return [*events, *message.close(status)], message.item()
     if item["type"] == "function_call":
-        call = FunctionCallItem(item_id, index, str(item.get("call_id")), str(item["name"]), None)
+        call = FunctionCallItem(item_id, index, str(item.get("call_id")), str(item["name"]))
         opened = [*call.open()]
         added = [*call.add(arguments)] if (arguments := str(item["arguments"])) else []
         return [*opened, *added, *call.close(status)], call.item()

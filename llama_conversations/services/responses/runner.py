@@ -9,7 +9,8 @@ from contextlib import aclosing
 
 from llama_conversations.errors import Overloaded, ShuttingDown, StackError, StreamStalled
 from llama_conversations.log import get_logger
-from llama_conversations.services.responses.engine import RunningJob, RunningTurn
+from llama_conversations.services.responses.background_turn import RunningJob
+from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.obfuscation import padding_for
 from llama_conversations.wire.events import EventWriter
@@ -154,11 +155,16 @@ class TurnRunner:
             if left:
                 await asyncio.wait(left)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a further turn would be taken now."""
+        return not self._closed and len(self._tasks) < self._max_turns
+
     def admit(self) -> None:
         """Errors: ``Overloaded``, ``ShuttingDown`` when no further turn is taken now."""
         if self._closed:
             raise ShuttingDown
-        if len(self._tasks) >= self._max_turns:
+        if not self.has_room:
             raise Overloaded(f"{self._max_turns} turns are running, which is its limit")
 
     def _start(self, running: RunningTurn, work: Coroutine[None, None, None]) -> asyncio.Task[None]:

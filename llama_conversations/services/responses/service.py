@@ -19,13 +19,14 @@ from llama_conversations.services.responses.background import BackgroundJobs
 from llama_conversations.services.responses.checks import check_request, check_wire
 from llama_conversations.services.responses.connection import Connection
 from llama_conversations.services.responses.context import ContextReader, stored_items
-from llama_conversations.services.responses.engine import RunningTurn, Surroundings
+from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.following import follow
 from llama_conversations.services.responses.leases import LeaseKeeper
 from llama_conversations.services.responses.measures import Measures
 from llama_conversations.services.responses.runner import TurnRunner
 from llama_conversations.services.responses.secrets import SharedSealer
 from llama_conversations.services.responses.snapshot import head_with_status
+from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
 from llama_conversations.storage.records import TERMINAL, ItemRecord, Job, now_us
@@ -235,6 +236,8 @@ class ResponsesServiceImpl(Responses):
         check_wire(request, model.inference.wire_api)
         belongs_to = request.conversation_id or request.previous_response_id
         partition = partition_of(belongs_to) if belongs_to else new_partition()
+        own = await self._context.input(scope, request, partition)
+        await self._tool_servers.admit(request.tools or ())
         return Turn(
             response_id=new_id(RESPONSE_PREFIX, partition),
             partition=partition,
@@ -242,7 +245,7 @@ class ResponsesServiceImpl(Responses):
             scope=scope,
             request=request,
             model=model,
-            input=await self._context.input(scope, request, partition),
+            input=own,
             remembered=remembered,
         )
 

@@ -56,12 +56,15 @@ def _settled(items: Sequence[Item]) -> int:
     """How many of the items are told the same way whatever follows.
 
     The end of that lies behind a message that is not the assistant's (to his, calls may be added), where every call has
-    its output and every request for leave its answer.
+    its output and every request for leave its answer. Where a summary stands first, there has to be a user's message:
+    without any, it is told as one.
     """
     end, waiting = 0, Counter[str]()
+    has_asker = not (items and isinstance(items[0], Compaction))
     for place, item in enumerate(items, 1):
-        if isinstance(item, Message | Compaction):
-            if waiting.total() == 0 and getattr(item, "role", "system") != "assistant":
+        if isinstance(item, Message):
+            has_asker = has_asker or item.role == "user"
+            if has_asker and waiting.total() == 0 and item.role != "assistant":
                 end = place
         elif not _follow(item, waiting):
             break

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic_core import from_json, to_json
 
 from llama_conversations.services.responses.turn import Turn
-from llama_conversations.storage.records import MICROSECONDS, ResponseStatus, join_response, now_us
+from llama_conversations.storage.records import MICROSECONDS, ResponseRecord, ResponseStatus, join_response, now_us
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.events import JsonObject
 from llama_conversations.wire.responses import (
@@ -69,6 +69,8 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         prompt=None if request.prompt is None else request.prompt.model_dump(exclude_unset=True),
         safety_identifier=request.safety_identifier,
         prompt_cache_key=request.prompt_cache_key,
+        prompt_cache_retention=request.prompt_cache_retention,
+        prompt_cache_options=request.prompt_cache_options,
         service_tier=request.service_tier or "default",
         store=request.store is not False,
         temperature=1.0 if request.temperature is None else request.temperature,
@@ -85,13 +87,48 @@ def response_head(turn: Turn, outcome: Outcome) -> str:
         metadata=request.metadata or {},
         conversation=None if turn.conversation_id is None else ConversationRef(id=turn.conversation_id),
     )
-    absent = {name for name in ("conversation", "prompt", "user") if getattr(head, name) is None}
+    absent = {
+        name for name in ("conversation", "prompt", "prompt_cache_options", "user") if getattr(head, name) is None
+    }
     return head.model_dump_json(exclude=absent)
+
+
+_ABSENT = ("conversation", "prompt", "prompt_cache_options", "user")
+"""What has no null."""
 
 
 def response_body(head: str, outcome: Outcome) -> bytes:
     """The whole response object, as it is served."""
     return join_response(head, outcome.output_text).encode()
+
+
+def new_response(turn: Turn, outcome: Outcome, head: str) -> ResponseRecord:
+    """The response of a turn that has not ended, as it is stored.
+
+    What it continues, where nobody but a connection has that, becomes its own input: it must stand by itself.
+
+    Args:
+        head: As ``response_head`` writes it for the same outcome.
+    """
+    stand_in, previous = turn.remembered, turn.request.previous_response_id
+    items = turn.input if stand_in is None else [*stand_in, *turn.input]
+    return ResponseRecord(
+        id=turn.response_id,
+        created_at=turn.created_at,
+        status=outcome.status,
+        model=turn.model.model_id,
+        conversation_id=turn.conversation_id,
+        previous_response_id=previous if stand_in is None else None,
+        context_position=None,
+        input=f"[{','.join(item.data for item in items)}]",
+        head=head,
+        output=outcome.output_text,
+    )
+
+
+def terminal_event(status: ResponseStatus) -> str:
+    """The type of the event that ends a stream; a cancelled response ends as a failed one does (observed)."""
+    return f"response.{status}" if status in ("completed", "incomplete") else "response.failed"
 
 
 def failed_head(head: str, error: ResponseError) -> str:

@@ -171,7 +171,7 @@ class Toolbox:
         offered = self._functions.get(place.name)
         if isinstance(offered, CustomTool):
             item_id = place.new_id("custom_tool_call")
-            return CustomCallItem(item_id, place.index, place.call_id, place.name, place.given_id)
+            return CustomCallItem(item_id, place.index, place.call_id, place.name)
         mcp = self._mcp.get(place.name)
         if offered is not None or mcp is None:
             return client_function(place)
@@ -183,7 +183,6 @@ class Toolbox:
             place.index,
             place.call_id,
             mcp.definition.name,
-            place.given_id,
             server_label=mcp.tool.server_label,
         )
 
@@ -193,7 +192,7 @@ class Toolbox:
         A server that cannot list its tools has none in this turn; its item says why.
         Errors: ``ToolServerForbidden``.
         """
-        listed = {item.server_label: item for item in context if isinstance(item, McpListTools) and not item.error}
+        listed = {item.server_label: item for item in context if isinstance(item, McpListTools) and item.tools}
         for tool in self._servers:
             known = listed.get(tool.server_label)
             if known is not None:
@@ -218,7 +217,6 @@ class Toolbox:
                 McpCallItem,
                 call_id=request.id,
                 name=request.name,
-                given_id=request.id,
                 server_label=request.server_label,
                 approval_request_id=request.id,
             )
@@ -300,12 +298,12 @@ def _definition(listed: Mapping[str, object]) -> ToolDefinition:
 
 
 def _listed(definition: ToolDefinition) -> JsonObject:
-    return {
-        "name": definition.name,
-        "description": definition.description,
-        "input_schema": dict(definition.input_schema),
-        "annotations": None if definition.annotations is None else dict(definition.annotations),
-    }
+    listed: JsonObject = {"name": definition.name, "input_schema": dict(definition.input_schema)}
+    if definition.description is not None:
+        listed["description"] = definition.description
+    if definition.annotations is not None:
+        listed["annotations"] = dict(definition.annotations)
+    return listed
 
 
 def _offered(tool: FunctionTool | CustomTool) -> JsonObject:

@@ -14,6 +14,7 @@ from llama_conversations.wire.items import (
     AdditionalTools,
     ApplyPatchCall,
     ApplyPatchCallOutput,
+    Compaction,
     ComputerCall,
     ComputerCallOutput,
     CustomToolCall,
@@ -42,8 +43,8 @@ def drop_oldest(items: Sequence[Item], excess_tokens: int, cost: Callable[[Item]
     """The items without the oldest exchanges, as few of them as save ``excess_tokens``.
 
     An exchange is a user's message and everything up to the next one; what stands before the first is one as well.
-    Instructions (messages of the system and the developer, added tools) stay wherever they stand, and the last exchange
-    stays whole. Exchanges that a call and its output tie together go together or not at all.
+    Instructions (messages of the system and the developer, added tools) and summaries stay wherever they stand, and the
+    last exchange stays whole. Exchanges that a call and its output tie together go together or not at all.
 
     Args:
         cost: What an item costs in tokens; asked once for each item that is dropped.
@@ -65,18 +66,20 @@ def drop_oldest(items: Sequence[Item], excess_tokens: int, cost: Callable[[Item]
 
 
 def _exchanges(items: Sequence[Item]) -> Sequence[Sequence[int]]:
-    """The positions of each exchange's items, without instructions."""
+    """The positions of each exchange's items, without what stays."""
     exchanges: list[list[int]] = [[]]
     for position, item in enumerate(items):
         if isinstance(item, Message) and item.role == "user":
             exchanges.append([])
-        if not _is_instruction(item):
+        if not _stays(item):
             exchanges[-1].append(position)
     return exchanges if exchanges[0] else exchanges[1:]
 
 
-def _is_instruction(item: Item) -> bool:
-    return isinstance(item, AdditionalTools) or (isinstance(item, Message) and item.role in ("system", "developer"))
+def _stays(item: Item) -> bool:
+    return isinstance(item, AdditionalTools | Compaction) or (
+        isinstance(item, Message) and item.role in ("system", "developer")
+    )
 
 
 def _tied(items: Sequence[Item], exchanges: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:

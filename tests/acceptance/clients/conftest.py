@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from acceptance.clients import groups
 from harness.server import StackServer, scripted_config
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
 
 NODE_SOURCES = Path(__file__).with_name("node")
@@ -26,7 +27,7 @@ SCRIPT_SECONDS = 60
 FOREIGN = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_")
 """Variables that would make a client talk to somebody else."""
 
-pytest.register_assert_rewrite(*(f"harness.{name}" for name in ("answers", "event_stream", "turns")))
+pytest.register_assert_rewrite(*(f"harness.{name}" for name in ("answers", "event_stream", "tools", "turns")))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,13 +58,24 @@ def model() -> Iterator[ScriptedModel]:
 def server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackServer]:
     """The server that all clients of a worker talk to; whatever they send, no fault of its own may show in its log."""
     directory = tmp_path_factory.mktemp("server")
-    server = StackServer(directory, scripted_config(directory, model.base_url)).start()
+    config = scripted_config(directory, model.base_url)
+    policy = {"policy": {"allow": ["127.0.0.1"]}}
+    runtime = {"provider_id": "mcp", "provider_type": "inline::mcp", "config": policy}
+    config["providers"] = {**config["providers"], "tool_runtime": [runtime]}
+    server = StackServer(directory, config).start()
     try:
         yield server
         server.stop()
     finally:
         server.close()
     assert "Traceback" not in server.log, server.log
+
+
+@pytest.fixture(scope="session")
+def mcp_server() -> Iterator[ScriptedMcp]:
+    """A server of tools that requests may name."""
+    with ScriptedMcp() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Which groups of clients are installed here. One that is not is left out, visibly; with ``--no-skips`` it is missed.
 
-Tests of a group have its name as their marker, so ``pytest -m clients`` runs one and ``pytest -m "not clients"`` none.
+Tests of a group have its name as their marker, so ``pytest -m client_agents`` runs one and ``-m "not client_agents"``
+leaves it out. The Python groups are extras of the package; its extra ``clients`` is all of them.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ class Group:
         return modules + [name for name in self.programs if shutil.which(name) is None]
 
 
+def _extra(name: str, module: str, tests: str) -> Group:
+    return Group(frozenset({tests}), f"pip install -c constraints.txt -e '.[{name}]'", modules=(module,))
+
+
 GROUPS: Mapping[str, Group] = {
-    "clients": Group(
-        tests=frozenset({"test_openai_agents.py", "test_langchain.py", "test_pydantic_ai.py"}),
-        remedy="pip install -c constraints.txt -e '.[clients]'",
-        modules=("agents", "langchain_openai", "pydantic_ai"),
-    ),
+    "client_agents": _extra("client-agents", "agents", "test_openai_agents.py"),
+    "client_langchain": _extra("client-langchain", "langchain_openai", "test_langchain.py"),
+    "client_pydantic_ai": _extra("client-pydantic-ai", "pydantic_ai", "test_pydantic_ai.py"),
     "node_clients": Group(
         tests=frozenset({"test_openai_node.py", "test_ai_sdk.py"}),
         remedy="install Node.js 20 or newer with npm",

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from harness.tools import script
 from harness.turns import messages_for, sent
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
 
 pytestmark = pytest.mark.node_clients
@@ -64,6 +66,19 @@ def _check_history(messages, seen):
     assert called == [{"city": city} for city in seen["cities"]]
     assert [message["content"] for message in messages[2:-2]] == outputs
     assert messages[-2]["content"] == seen["text"]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_tool_that_the_server_runs_is_executed_by_the_provider(
+    node, model: ScriptedModel, mcp_server: ScriptedMcp, tag, streamed
+):
+    said = script(model, tag, [("add", {"a": 2, "b": 3})], "It is 5.")
+    seen = node("ai-server-tools.mjs", url=mcp_server.url(tag=tag), text=said, tag=tag, streamed=streamed)
+    assert (seen["text"], seen["outputs"], seen["executed"]) == ("It is 5.", ["5"], [True])
+    messages = messages_for(model, f"{tag}-2")
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant", "user"]
+    assert messages[2]["content"] == "5"
+    assert len(mcp_server.requests(tag, "tools/call")) == 1
 
 
 def test_the_server_keeps_the_state_of_a_chat(node):

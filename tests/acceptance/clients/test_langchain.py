@@ -12,11 +12,13 @@ from langchain_openai import ChatOpenAI
 from openai import OpenAI
 from pydantic import BaseModel
 
+from harness.tools import mcp, script
 from harness.turns import messages_for, sent
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
 from scripted_model.answers import finish, text, tool_call
 
-pytestmark = pytest.mark.clients
+pytestmark = pytest.mark.client_langchain
 
 WITH_TOOLS = ["tool", "parallel-tools", "text-and-tool", "reasoning-tool"]
 SAID = dict.fromkeys(WITH_TOOLS, "The tools said: sunny in Paris") | {
@@ -155,6 +157,24 @@ def test_a_tool_can_be_forced(environment, model: ScriptedModel, tag):
     assert request.body["tool_choice"] == {"type": "function", "function": {"name": "get_weather"}}
     assert request.body["parallel_tool_calls"] is False
     assert request.body["tools"][0]["function"]["strict"] is True
+
+
+def test_a_servers_tool_is_run_there_once_the_user_agrees(
+    environment, model: ScriptedModel, mcp_server: ScriptedMcp, tag
+):
+    guide = chat("scripted", output_version="responses/v1")
+    guide = guide.bind_tools([mcp(mcp_server.url(tag=tag), require_approval="always")])
+    question = HumanMessage(script(model, tag, [("add", {"a": 2, "b": 3})], "It is 5.", "Sure."))
+    asked = whole(guide.stream([question]))
+    [request] = [block for block in asked.content if block["type"] == "mcp_approval_request"]
+    yes = {"type": "mcp_approval_response", "approve": True, "approval_request_id": request["id"]}
+    answer = guide.invoke([HumanMessage([yes])], previous_response_id=asked.response_metadata["id"])
+    assert answer.text == "It is 5."
+    replayed = guide.invoke([question, asked, HumanMessage([yes]), answer, HumanMessage(f"Sure? tag={tag}")])
+    assert replayed.text == "Sure."
+    assert len(mcp_server.requests(tag, "tools/call")) == 1
+    roles = [message["role"] for message in sent(model, tag, 3)[2].body["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
 def test_text_is_streamed_in_pieces_with_usage_and_id(environment):

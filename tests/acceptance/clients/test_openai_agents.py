@@ -7,9 +7,11 @@ import openai
 import pytest
 from agents import (
     Agent,
+    HostedMCPTool,
     ModelSettings,
     OpenAIConversationsSession,
     OpenAIResponsesModel,
+    OpenAIResponsesWSModel,
     RunConfig,
     Runner,
     function_tool,
@@ -18,12 +20,14 @@ from openai import AsyncOpenAI
 from openai.types.shared import Reasoning
 from pydantic import BaseModel
 
+from harness.tools import mcp, script
 from harness.turns import messages_for, sent
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
 from scripted_model.answers import finish, text, tool_call
 from scripted_model.modes import PARIS, ROME
 
-pytestmark = pytest.mark.clients
+pytestmark = pytest.mark.client_agents
 
 OFFLINE = RunConfig(tracing_disabled=True)
 TOOL_TURN = ["message", "function_call", "function_call_output", "message"]
@@ -247,6 +251,41 @@ async def test_an_agent_hands_over_to_another(agent):
     specialist = agent("echo", instructions="You know it.")
     result = await run(agent("tool", handoffs=[specialist]), "Hello")
     assert (result.last_agent.name, result.final_output) == ("echo", "seen=4 last=Hello")
+
+
+@pytest.mark.parametrize("approves", [True, False], ids=["allowed", "refused"])
+async def test_a_servers_tools_in_a_session_are_run_there_once_the_user_agrees(
+    client, session, agent, model: ScriptedModel, mcp_server: ScriptedMcp, tag, approves
+):
+    asked = []
+
+    def decide(request):
+        asked.append((request.data.name, request.data.arguments))
+        return {"approve": approves}
+
+    config = mcp(mcp_server.url(tag=tag), require_approval="always")
+    guide = agent("scripted", tools=[HostedMCPTool(tool_config=config, on_approval_request=decide)])
+    said = script(model, tag, [("add", {"a": 2, "b": 3})], "Done.")
+    assert (await run(guide, said, session=session)).final_output == "Done."
+    assert asked == [("add", '{"a": 2, "b": 3}')]
+    assert len(mcp_server.requests(tag, "tools/call")) == approves
+    kept = await types_in(client, session.session_id)
+    called = ["mcp_call"] if approves else []
+    expected = ["message", "mcp_list_tools", "mcp_approval_request", "mcp_approval_response", *called, "message"]
+    assert sorted(kept) == sorted(expected)
+    await run(agent("echo"), f"Thanks tag={tag}-2", session=session)
+    answered = [message["content"] for message in messages_for(model, f"{tag}-2") if message["role"] == "tool"]
+    assert answered == (["5"] if approves else ["The user did not allow this call."])
+
+
+async def test_runs_over_a_websocket_are_chained(client, model: ScriptedModel, tag):
+    guide = Agent(name="guide", model=OpenAIResponsesWSModel("tool", client), tools=[get_weather])
+    first = await run(guide, "Weather?", auto_previous_response_id=True)
+    assert first.final_output == "The tools said: sunny in Paris"
+    await guide.model.close()
+    echo = Agent(name="echo", model=OpenAIResponsesModel("echo", client))
+    await run(echo, f"tag={tag}", previous_response_id=first.last_response_id)
+    assert len(messages_for(model, tag)) == len(["user", "call", "output", "assistant", "user"])
 
 
 async def test_an_answer_that_was_cut_off_is_the_clients_own_error(agent):

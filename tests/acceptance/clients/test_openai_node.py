@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from harness.event_stream import check_stream
+from harness.tools import script
 from harness.turns import messages_for
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
 
 pytestmark = pytest.mark.node_clients
@@ -64,6 +67,25 @@ def test_a_chain_is_continued_and_its_items_are_referred_to(node, model: Scripte
     seen = node("openai-chain.mjs", tag=tag)
     assert (seen["first"], seen["second"]) == ("42", "seen=3 last=Two")
     assert [message["content"] for message in messages_for(model, tag)] == ["42", f"Three tag={tag}"]
+
+
+def test_a_response_in_the_background_is_left_taken_up_again_and_cancelled(node):
+    seen = node("openai-background.mjs", text="Hello there")
+    assert check_stream(seen.pop("events"))["status"] == "completed"
+    assert seen == {"helped": "seen=1 last=Hello there", "polled": "seen=1 last=Hello there", "cancelled": "cancelled"}
+
+
+def test_tools_of_a_server_are_run_there_once_the_user_agrees(node, model: ScriptedModel, mcp_server: ScriptedMcp, tag):
+    said = script(model, tag, [("add", {"a": 2, "b": 3})], "It is 5.")
+    seen = node("openai-server-tools.mjs", url=mcp_server.url(tag=tag), text=said)
+    assert seen.pop("types")[-1] == "response.mcp_call.completed"
+    assert seen.pop("tokens") > 0
+    assert seen == {
+        "asked": "add",
+        "call": "5",
+        "text": "It is 5.",
+        "context": ["mcp_approval_response", "mcp_approval_request", "mcp_list_tools", "message"],
+    }
 
 
 def test_errors_are_of_the_clients_own_kinds(node):

@@ -19,16 +19,20 @@ from pydantic_ai import (
     ThinkingPart,
     ToolOutput,
 )
+from pydantic_ai.capabilities import NativeTool
 from pydantic_ai.exceptions import ContentFilterError
 from pydantic_ai.models.openai import OpenAIResponsesModel, OpenAIResponsesModelSettings
+from pydantic_ai.native_tools import MCPServerTool
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
 
+from harness.tools import script
 from harness.turns import messages_for, sent
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
 from scripted_model.answers import text, tool_call
 
-pytestmark = pytest.mark.clients
+pytestmark = pytest.mark.client_pydantic_ai
 
 WITH_TOOLS = ["tool", "parallel-tools", "text-and-tool", "reasoning-tool"]
 SAID = dict.fromkeys(WITH_TOOLS, "The tools said: sunny in Paris") | {
@@ -189,6 +193,28 @@ async def test_thoughts_are_kept_apart_from_text_and_taken_back(agent, model: Sc
     echo = agent("echo", profile=THINKS)
     await echo.run(f"And? tag={tag}", message_history=result.all_messages(), model_settings=settings)
     assert [message["content"] for message in messages_for(model, tag)] == ["Think.", "42", f"And? tag={tag}"]
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
+async def test_a_servers_tool_is_run_there_and_taken_back(
+    agent, model: ScriptedModel, mcp_server: ScriptedMcp, tag, stored
+):
+    settings = OpenAIResponsesModelSettings(openai_store=stored)
+    tool = MCPServerTool(id="house", url=mcp_server.url(tag=tag))
+    guide = agent("scripted", capabilities=[NativeTool(tool)], profile=THINKS)
+    first = await guide.run(script(model, tag, [("add", {"a": 2, "b": 3})], "It is 5."), model_settings=settings)
+    assert first.output == "It is 5."
+    returned = [part for part in first.all_messages()[-1].parts if part.part_kind == "builtin-tool-return"]
+    assert [part.content.get("output") for part in returned if part.content.get("output")] == ["5"]
+    echo = agent("echo", capabilities=[NativeTool(tool)], profile=THINKS)
+    await echo.run(f"Sure? tag={tag}-2", message_history=first.all_messages(), model_settings=settings)
+    [request] = sent(model, f"{tag}-2")
+    told = [message["content"] for message in request.body["messages"]]
+    # The client sends calls without their outputs: it relies on the server's memory, and there is none unless stored.
+    outputs = [None, "5"] if stored else []
+    assert told[1:] == [*outputs, "It is 5.", f"Sure? tag={tag}-2"]
+    assert "add" in [tool["function"]["name"] for tool in request.body["tools"]]
+    assert len(mcp_server.requests(tag, "tools/call")) == 1
 
 
 async def test_errors_are_of_the_clients_own_kinds(agent):

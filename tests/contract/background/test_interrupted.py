@@ -10,12 +10,14 @@ import pytest
 from harness.answers import ok, refused
 from harness.background import begin_stream, follow, followed, queue, settled
 from harness.conversations import create, items_of, texts_of
+from harness.event_stream import read_frames
 from harness.server import StackServer
 from harness.turns import post, sent, text_of, turn
 from scripted_model import ScriptedModel
 from scripted_model.answers import Answer, Step, delta, text
 
 DIED = {"code": "server_error", "message": "The server stopped before the turn had ended."}
+RESTARTED = "response_restarted"
 STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 
 
@@ -71,7 +73,8 @@ def test_what_runs_when_the_server_is_asked_to_end_is_queued_again_and_completed
         assert texts_of(items_of(http, conversation_id)) == [f"tag={tag}", "All of it."]
         assert [asked.outcome for asked in sent(model, tag, 2)] == ["disconnected", "complete"]
         if streamed:
-            assert followed(http, response_id).types[:3] == ["created", "queued", "in_progress"]
+            again = followed(http, response_id, begun_anew=True)
+            assert again.types[:3] == ["created", "queued", "in_progress"]
     assert "Traceback" not in server.log, server.log
 
 
@@ -104,3 +107,32 @@ def test_another_process_takes_up_what_a_dead_one_left(
     with other.http() as others:
         assert settled(others, running)["error"] == DIED
         assert text_of(settled(others, waiting)) == "seen=1 last=Hello"
+
+
+def test_who_has_seen_a_run_that_another_process_began_anew_is_told_to_ask_again(
+    new_server: Any, tmp_path: Any, model: ScriptedModel, tag: str
+) -> None:
+    model.script(Answer((delta(content="half "), Step("hang", tag))), Answer(text("All ", "of it.")), tag=tag)
+    one: StackServer = new_server(tmp_path / "shared", server={"port": 0, "shutdown_timeout_seconds": 0.5}).start()
+    with one.http() as http:
+        response_id = begin_stream(http, "scripted", f"tag={tag}")
+        model.wait_until_reached(tag)
+    other: StackServer = new_server(tmp_path / "shared").start()
+    with other.http() as http, http.stream("GET", f"/responses/{response_id}", params={"stream": "true"}) as live:
+        pieces = live.iter_raw()
+        received = b""
+        while b'"delta":"half "' not in received:
+            received += next(pieces)
+        assert one.stop() == 0
+        seen = read_frames(received + b"".join(pieces))
+        last = seen[-2]["sequence_number"]
+        assert (seen[-2]["type"], seen[-1]["type"]) == ("response.output_text.delta", "error")
+        assert (seen[-1]["code"], seen[-1]["sequence_number"], seen[-1]["param"]) == (RESTARTED, last + 1, None)
+        whole = followed(http, response_id, begun_anew=True)
+        assert text_of(whole.response) == "All of it."
+        assert whole.events[2]["sequence_number"] == last + 1
+        for void in (2, last):
+            [told] = follow(http, response_id, after=void)
+            assert (told["type"], told["code"], told["sequence_number"]) == ("error", RESTARTED, void + 1)
+        assert follow(http, response_id, after=1) == whole.events[2:]
+        assert follow(http, response_id, after=last + 1) == whole.events[3:]

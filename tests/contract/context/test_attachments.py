@@ -110,11 +110,12 @@ def test_a_file_of_a_conversation_is_told_in_every_turn(http: httpx2.Client, mod
         (file("a.pdf", b"%PDF-1.4 nonsense", "application/pdf"), "invalid_value", "'a.pdf'"),
         (file("a.png", b"\x89PNG\x00\x00", "image/png"), "unsupported_parameter", "image/png"),
         ({"type": "input_file", "filename": "a", "file_data": "data:text/plain;base64,%%"}, "invalid_value", "base64"),
+        (file("a.txt", b"a" * 2_000_001, "text/plain"), "invalid_value", "more than 2000000 characters"),
         ({"type": "input_file", "file_url": "https://example.com/a.pdf"}, "unsupported_parameter", "file_url"),
         ({"type": "input_file", "file_id": "file_1"}, "unsupported_parameter", "file_id"),
         ({"type": "input_image", "file_id": "file_1"}, "unsupported_parameter", "file_id"),
     ],
-    ids=["broken", "no text", "no base64", "by url", "by id", "image by id"],
+    ids=["broken", "no text", "no base64", "too long", "by url", "by id", "image by id"],
 )
 def test_what_cannot_be_read_is_refused_and_leaves_no_lock(
     http: httpx2.Client, tag: str, part: dict[str, Any], code: str, what: str, streamed: bool
@@ -124,6 +125,23 @@ def test_what_cannot_be_read_is_refused_and_leaves_no_lock(
         answer = post(http, "echo", said(tag, part), conversation=conversation_id, stream=streamed)
         assert what in refused(answer, 400, code, "input")
     assert items_of(http, conversation_id) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ({"type": "input_image", "image_url": "data:image/png;base64," + "A" * 20_971_520}, "image_url"),
+        ({"type": "input_text", "text": "a" * 10_485_761}, "text"),
+    ],
+    ids=["image", "text"],
+)
+def test_what_is_too_large_is_refused_by_its_path(
+    http: httpx2.Client, tag: str, part: dict[str, Any], path: str
+) -> None:
+    message = refused(
+        post(http, "echo", said(tag, part)), 400, "string_above_max_length", f"input[0].content[1].{path}"
+    )
+    assert len(message) < 1000
 
 
 def test_images_that_a_tool_answers_with_follow_its_text_as_a_users(

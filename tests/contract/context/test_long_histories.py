@@ -40,11 +40,26 @@ def test_truncation_drops_the_oldest_exchanges_and_keeps_instructions_and_pairs(
     assert len(input_items(short, response["id"])) == len(history)
 
 
-def test_without_truncation_all_is_sent(short: httpx2.Client, model: ScriptedModel, tag: str) -> None:
-    conversation_id = create(short, [user(LONG), user(LONG), user(LONG)])
+def test_without_truncation_all_is_sent_that_may_fit(short: httpx2.Client, model: ScriptedModel, tag: str) -> None:
+    conversation_id = create(short, [user(LONG), user("x" * 6000), user(LONG)])  # about 2500 tokens, 801 words
     response = turn(short, "echo", f"tag={tag}", conversation=conversation_id, truncation="disabled")
     assert response["truncation"] == "disabled"
     assert len(messages_for(model, tag)) == 4
+
+
+def test_without_truncation_what_cannot_fit_is_refused_before_the_model_is_asked(
+    short: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    fields: dict[str, Any] = {"conversation": create(short, [user(LONG), user(LONG), user(LONG)])}
+    before = ok(short.get("/responses"))["first_id"]
+    for how in ({}, {"stream": True}, {"background": True}, {"truncation": None}):
+        answer = post(short, "echo", f"tag={tag}", **fields, **how)
+        message = refused(answer, 400, "context_length_exceeded", "input")
+        assert "at least 1201 tokens" in message
+        assert "1000" in message
+    assert model.requests(tag=tag) == []
+    assert ok(short.get("/responses"))["first_id"] == before
+    assert text_of(turn(short, "echo", f"tag={tag}", **fields, truncation="auto"))
 
 
 def test_truncation_leaves_what_is_stored_alone(short: httpx2.Client, model: ScriptedModel, tag: str) -> None:
@@ -125,6 +140,15 @@ def test_a_short_context_is_not_compacted(http: httpx2.Client) -> None:
 )
 def test_context_management_that_is_wrong_is_refused(http: httpx2.Client, value: object, code: str, param: str) -> None:
     refused(post(http, context_management=value), 400, code, param)
+
+
+def test_a_compaction_is_asked_for_with_the_parameters_that_came(
+    http: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    fields = {"prompt_cache_key": "k", "prompt_cache_retention": "24h", "service_tier": "flex"}
+    compact(http, model="echo", input=[user(f"tag={tag}"), {"role": "assistant", "content": "Hi"}], **fields)
+    [asked] = [each.body for each in model.requests() if f"tag={tag}" in each.raw]
+    assert {name: asked[name] for name in fields} == fields
 
 
 def compact(http: httpx2.Client, **fields: object) -> dict[str, Any]:
@@ -223,6 +247,7 @@ def test_input_tokens_are_estimated_where_the_model_server_has_no_counter(http: 
             None,
         ),
         ({"model": "echo", "input": "x", "nonsense": 1}, 400, "unknown_parameter", "nonsense"),
+        ({"model": "echo", "input": "x", "personality": "dry"}, 400, "unsupported_parameter", "personality"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )

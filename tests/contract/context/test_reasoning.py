@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
@@ -10,8 +11,8 @@ from openai import OpenAI
 
 from harness.conversations import user
 from harness.turns import messages_for, sent, stream, text_of, turn
-from scripted_model import ScriptedModel
-from scripted_model.answers import text
+from scripted_model import Answer, ScriptedModel, Step
+from scripted_model.answers import finish, text
 
 SEALED = ["reasoning.encrypted_content"]
 
@@ -31,6 +32,25 @@ def test_thoughts_between_tags_are_no_part_of_the_answer(
     http: httpx2.Client, model: ScriptedModel, tag: str, pieces: tuple[str, ...], streamed: bool
 ) -> None:
     model.script(text(*pieces), tag=tag)
+    take: Any = (lambda *a, **k: stream(*a, **k).response) if streamed else turn
+    thought, message = take(http, "scripted", f"tag={tag}")["output"]
+    assert thought["content"] == [{"type": "reasoning_text", "text": "Let me think."}]
+    assert message["content"][0]["text"] == "42"
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+def test_thoughts_in_parts_as_mistrals_models_write_them_are_no_part_of_the_answer(
+    http: httpx2.Client, model: ScriptedModel, tag: str, streamed: bool
+) -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "Let me "}, {"type": "reference"}]},
+        {"type": "thinking", "thinking": [{"type": "text", "text": "think."}], "closed": True},
+        {"type": "reference", "reference_ids": [1]},
+        {"type": "text", "text": "42"},
+    ]
+    chunks = (Step("chunk", {"choices": [{"index": 0, "delta": {"content": [part]}}]}) for part in parts)
+    whole = json.dumps({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]})
+    model.script(Answer((*chunks, finish())) if streamed else Answer(body=whole), tag=tag)
     take: Any = (lambda *a, **k: stream(*a, **k).response) if streamed else turn
     thought, message = take(http, "scripted", f"tag={tag}")["output"]
     assert thought["content"] == [{"type": "reasoning_text", "text": "Let me think."}]

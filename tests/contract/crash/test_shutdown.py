@@ -162,6 +162,39 @@ def test_a_second_signal_ends_a_hung_turn_at_once(
         assert only_response(http)["error"] == STOPPED
 
 
+def test_signals_while_the_last_is_closed_shorten_it_and_do_not_kill(
+    new_server: Any, model: ScriptedModel, tag: str
+) -> None:
+    server: StackServer = new_server(server=settings(2 * MARGIN)).start()
+    with server.http() as http:
+        with http.stream("POST", "/responses", json=request("hang", f"gate={tag}", stream=True)) as answer:
+            next(answer.iter_raw())
+            model.wait_until_reached(tag)
+        response_id = only_response(http)["id"]
+    server.ask_to_stop()
+    wait_until_nobody_listens(server)  # what is left is to close the stack, for which the turn would take its time
+    with ended_within(MARGIN):
+        while not server.has_ended:
+            server.ask_to_stop()
+            time.sleep(0.001)  # not to be the machine's only work
+    assert server.wait() == 0
+    assert "Traceback" not in server.log, server.log
+    server.start()
+    with server.http() as http:
+        assert ok(http.get(f"/responses/{response_id}"))["error"] == STOPPED
+
+
+def wait_until_nobody_listens(server: StackServer) -> None:
+    """Wait until the server takes no connections."""
+    deadline = time.monotonic() + MARGIN
+    while time.monotonic() < deadline:
+        try:
+            httpx2.get(f"{server.base_url}/health").raise_for_status()
+        except httpx2.TransportError:
+            return
+    raise AssertionError("the server still listens")
+
+
 def test_an_idle_server_ends_at_once(new_server: Any) -> None:
     server: StackServer = new_server().start()
     with server.http() as http:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,16 @@ from llama_conversations.server.in_process import InProcessTransport
 from llama_conversations.stack.stack import Stack
 from llama_conversations.storage.sql_idempotency import SqlIdempotencyStore
 
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
+run_yaml, when, path, key, *bodies = sys.argv[1:]
+left = len(bodies)
 
-run_yaml, when, path, key, body = sys.argv[1:]
+async def die(*_):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    await asyncio.Event().wait()
+
 if when == "before the effect":
     RouteWork.run = die
 else:
@@ -45,12 +52,14 @@ async def main():
     async with Stack.from_config(run_yaml) as stack:
         transport = InProcessTransport(asgi_app(stack))
         async with httpx2.AsyncClient(transport=transport, base_url="http://stack.in-process/v1") as http:
-            headers = {"idempotency-key": key, "content-type": "application/json"}
-            await http.post(path, content=body, headers=headers)
+            await asyncio.gather(*(
+                http.post(path, content=body, headers={"idempotency-key": f"{key}{n or ''}"})
+                for n, body in enumerate(bodies)
+            ))
 
 asyncio.run(main())
 """
-"""One request to a server that is killed before it does anything, or after the effect and before the answer is kept."""
+"""Requests to a server that is killed before it does anything, or after the effects and before an answer is kept."""
 
 WHEN = ["before the effect", "after the effect"]
 
@@ -61,8 +70,9 @@ def post(http: httpx2.Client, path: str, key: str, body: object) -> httpx2.Respo
     )
 
 
-def send_and_die(directory: Path, when: str, path: str, key: str, body: object) -> None:
-    arguments = [str(directory / "run.yaml"), when, path, key, json.dumps(body)]
+def send_and_die(directory: Path, when: str, path: str, key: str, *bodies: object) -> None:
+    """Send requests at once; the first has the key, the others the key and a number behind it."""
+    arguments = [str(directory / "run.yaml"), when, path, key, *map(json.dumps, bodies)]
     died = subprocess.run(
         [sys.executable, "-c", SEND_AND_DIE, *arguments], cwd=directory, env=os.environ, timeout=60, check=False
     )
@@ -157,29 +167,30 @@ def test_a_prompt_gets_one_version_and_its_answer(new_server: Any, directory: Pa
         assert len(ok(http.get(f"{path}/versions"))["data"]) == 2
 
 
-@pytest.mark.parametrize("kind", ["echo", "tool"])
-@pytest.mark.parametrize("store", [True, False])
-@pytest.mark.parametrize("streamed", [False, True])
-def test_a_turn_that_was_committed_is_told_from_what_was_stored(
-    new_server: Any, directory: Path, key: str, streamed: bool, store: bool, kind: str
-) -> None:
+def test_turns_that_were_committed_are_told_from_what_was_stored(new_server: Any, directory: Path, key: str) -> None:
     server: StackServer = new_server(directory).start()
+    ways = list(product(("echo", "tool"), (True, False), (False, True)))
     with server.http() as http:
-        conversation_id = create(http)
+        bodies = [_body(create(http), *way) for way in ways]
     server.stop()
+    send_and_die(directory, "after the effect", "/responses", key, *bodies)
+    server.start()
+    with server.http() as http:
+        for number, (body, (_, store, streamed)) in enumerate(zip(bodies, ways, strict=True)):
+            answer = post(http, "/responses", f"{key}{number or ''}", body)
+            response = checked(http, answer.content, stored=store).response if streamed else ok(answer)
+            assert response["status"] == "completed"
+            assert answer.headers[REPLAYED] == "true"
+            assert items_of(http, body["conversation"])[1:] == response["output"]
+            assert post(http, "/responses", f"{key}{number or ''}", body).content == answer.content
+            assert len(items_of(http, body["conversation"])) == 2
+
+
+def _body(conversation_id: str, kind: str, store: bool, streamed: bool) -> dict[str, Any]:
     body = request(kind, "Hello", conversation=conversation_id, store=store, stream=streamed)
     if kind == "tool":
         body["tools"] = [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}]
-    send_and_die(directory, "after the effect", "/responses", key, body)
-    server.start()
-    with server.http() as http:
-        answer = post(http, "/responses", key, body)
-        response = checked(http, answer.content, stored=store).response if streamed else ok(answer)
-        assert response["status"] == "completed"
-        assert answer.headers[REPLAYED] == "true"
-        assert items_of(http, conversation_id)[1:] == response["output"]
-        assert post(http, "/responses", key, body).content == answer.content
-        assert len(items_of(http, conversation_id)) == 2
+    return body
 
 
 @pytest.mark.parametrize("streamed", [False, True])

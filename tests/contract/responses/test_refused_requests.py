@@ -235,6 +235,17 @@ def test_a_body_that_is_no_object_is_refused(http: httpx2.Client, body: object) 
     refused(answer, 400, "invalid_type")
 
 
+@STREAMED
+def test_a_turn_that_would_tell_the_model_nothing_is_refused_before_it_is_asked(
+    http: httpx2.Client, streamed: bool
+) -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    for fields in ({"conversation": create(http), "input": []}, {"input": [thought]}):
+        message = refused(send(http, {"model": "status-500", **fields}, streamed), 400, None, "input")
+        assert message.startswith("There is nothing to tell the model")
+    ok(http.post("/responses", json={"model": "echo", "conversation": create(http), "input": [], "instructions": "Hi"}))
+
+
 def test_a_refused_turn_leaves_no_response(http: httpx2.Client) -> None:
     newest = turn(http)["id"]
     for fields in ({"temperature": 9}, {"conversation": CONVERSATION}, {"previous_response_id": RESPONSE}):

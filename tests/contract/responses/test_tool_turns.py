@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
@@ -10,7 +11,7 @@ import pytest
 from harness.answers import ok, refused
 from harness.conversations import add, create, ids_of, items_of, user
 from harness.turns import TIME, WEATHER, messages_for, post, sent, stream, text_of, turn
-from scripted_model import ScriptedModel
+from scripted_model import Answer, ScriptedModel
 from scripted_model.answers import delta, finish, text, tool_call
 from scripted_model.modes import PARIS, ROME
 
@@ -256,13 +257,15 @@ def test_an_output_is_kept_with_an_id_and_a_status(http: httpx2.Client) -> None:
     assert len(set(ids_of(items_of(http, conversation_id)))) == 4
 
 
-def test_arguments_that_are_no_json_go_back_as_the_model_wrote_them(
+def test_arguments_that_are_no_json_are_kept_as_the_model_wrote_them_and_go_back_in_an_object(
     http: httpx2.Client, model: ScriptedModel, tag: str
 ) -> None:
     kept = Conversation(http)
-    kept.take("tool-bad-arguments", f"Weather? tag={tag}")
+    response = kept.take("tool-bad-arguments", f"Weather? tag={tag}")
+    assert response["output"][0]["arguments"] == '{"city":'
     kept.take("tool-bad-arguments", [output("call_bad", "bad arguments")])
-    assert sent(model, tag, 2)[1].body["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"city":'
+    told = sent(model, tag, 2)[1].body["messages"][1]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(told) == {"malformed": '{"city":'}
 
 
 def test_a_call_that_was_cut_off_is_kept_but_needs_no_output(
@@ -273,3 +276,22 @@ def test_a_call_that_was_cut_off_is_kept_but_needs_no_output(
     response = stream(http, "scripted", f"tag={tag}", conversation=conversation_id, tools=TOOLS).response
     assert items_of(http, conversation_id)[1:] == response["output"]
     assert text_of(turn(http, "echo", "And?", conversation=conversation_id)) == "seen=3 last=And?"
+
+
+def test_calls_whose_pieces_come_in_turns_with_text_between_and_blanks_behind_come_out_whole(
+    http: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    paris = tool_call(0, "call_paris", "get_weather", PARIS[:5], PARIS[5:], "")
+    rome = tool_call(1, "call_rome", "get_weather", ROME[:5], "", ROME[5:], "\n")
+    steps = [step for pair in zip(paris, rome[:4], strict=True) for step in pair] + [rome[4]]
+    steps.insert(3, delta(content="Both."))
+    model.script(Answer((*steps, finish("tool_calls"))), Answer(text("Sunny.")), tag=tag)
+    told = stream(http, "scripted", f"tag={tag}", tools=TOOLS)
+    shown = [(item["type"], item.get("arguments"), item["status"]) for item in told.response["output"]]
+    assert shown == [
+        ("function_call", PARIS, "completed"),
+        ("function_call", ROME, "completed"),
+        ("message", None, "completed"),
+    ]
+    outputs = [output("call_rome"), output("call_paris")]
+    assert text_of(turn(http, "scripted", [user(f"tag={tag}"), *told.response["output"], *outputs])) == "Sunny."

@@ -19,8 +19,9 @@ from scripted_model.modes import PARIS, ROME, UNICODE_TEXT
 ALWAYS = {
     "id", "object", "created_at", "status", "completed_at", "background", "error", "incomplete_details", "instructions",
     "max_output_tokens", "max_tool_calls", "model", "output", "parallel_tool_calls", "previous_response_id",
-    "reasoning", "safety_identifier", "prompt_cache_key", "service_tier", "store", "temperature", "top_p",
-    "top_logprobs", "presence_penalty", "frequency_penalty", "text", "tool_choice", "tools", "truncation", "usage",
+    "reasoning", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier", "store",
+    "temperature", "top_p", "top_logprobs", "presence_penalty", "frequency_penalty", "text", "tool_choice", "tools",
+    "truncation", "usage",
     "metadata",
 }  # fmt: skip
 """Keys of every response."""
@@ -85,6 +86,7 @@ def test_every_parameter_is_echoed_as_it_was_given(http: httpx2.Client) -> None:
         "reasoning": {"effort": "low", "summary": "auto"},
         "safety_identifier": "user-1",
         "prompt_cache_key": "key",
+        "prompt_cache_retention": "24h",
         "service_tier": "flex",
         "temperature": 0.0,
         "top_p": 0.25,

@@ -34,10 +34,11 @@ def test_a_call_is_made_by_the_server_and_its_answer_told_to_the_model(
     response = take(http, "scripted", script(model, tag, [ADD], "It is 5."), tools=[tool])
     assert types_of(response) == ["mcp_list_tools", "mcp_call", "message"]
     listed, call, message = response["output"]
-    assert (listed["server_label"], listed["error"]) == ("scripted", None)
+    assert (listed["server_label"], "error" in listed) == ("scripted", False)
     [add] = [tool for tool in listed["tools"] if tool["name"] == "add"]
     assert (add["description"], add["input_schema"]["required"]) == ("Adds.", ["a", "b"])
     assert add["annotations"]["readOnlyHint"] is True
+    assert not [tool for tool in listed["tools"] if None in tool.values()]
     assert {name: value for name, value in call.items() if name != "id"} == {
         "type": "mcp_call",
         "status": "completed",
@@ -68,6 +69,16 @@ def test_its_events_come_in_the_order_of_the_api(
     called = ["mcp_call_arguments.done", "mcp_call.completed", "output_item.done"]
     assert told.types[2 : 2 + 11] == [*listing, *calling, *called]
     assert [event["output_index"] for event in told.of_type("output_item.added")] == [0, 1, 2]
+
+
+def test_all_rounds_of_a_turn_share_one_session(
+    http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
+) -> None:
+    said = script(model, tag, [ADD, ADD], [ADD], "5")
+    response = turn(http, "scripted", said, tools=[mcp(mcp_server.url(tag=tag, era="legacy"))])
+    assert types_of(response) == ["mcp_list_tools", *["mcp_call"] * 3, "message"]
+    assert len(mcp_server.requests(tag, "tools/call")) == 3
+    assert len(mcp_server.requests(tag, "initialize")) == 1
 
 
 def test_usage_is_that_of_all_rounds(
@@ -190,7 +201,7 @@ def test_a_server_that_cannot_list_its_tools_has_none_and_the_turn_goes_on(
     response = take(http, "scripted", script(model, tag, [ADD], "5"), tools=tools)
     assert types_of(response) == ["mcp_list_tools", "mcp_list_tools", "mcp_call", "message"]
     broken, good = of_type(response, "mcp_list_tools")
-    assert (broken["server_label"], broken["tools"], good["error"]) == ("broken", [], None)
+    assert (broken["server_label"], broken["tools"], "error" in good) == ("broken", [], False)
     assert broken["error"]
     assert offered(sent(model, tag, 2)[0].body) == ["add"]
 
@@ -294,7 +305,7 @@ def test_a_client_that_hangs_up_leaves_no_call_behind(
     body = {"model": "scripted", "input": said, "tools": [mcp(mcp_server.url(tag=tag))], "store": False, "stream": True}
     with http.stream("POST", "/responses", json=body):
         mcp_server.requests(tag, "tools/call", count=1)
-    assert mcp_server._call("GET", f"/control/gates/{tag}/left") == {"left": "cancelled"}
+    assert mcp_server.call("GET", f"/control/gates/{tag}/left") == {"left": "cancelled"}
 
 
 def test_the_official_client_accepts_all_of_it(

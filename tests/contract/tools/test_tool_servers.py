@@ -50,30 +50,22 @@ def test_without_a_tool_runtime_such_tools_are_refused_by_name(new_server: Any) 
         refused(post(http, tools=[mcp(URL)]), 400, "unsupported_parameter", "tools[0]")
 
 
-@pytest.mark.parametrize("background", [False, True])
-def test_a_private_address_is_denied_unless_it_is_allowed(
-    new_server: Any,
-    tool_sections: dict[str, Any],
-    model: ScriptedModel,
-    mcp_server: ScriptedMcp,
-    tag: str,
-    background: bool,
+def test_a_private_address_is_denied_before_anything_begins_unless_it_is_allowed(
+    new_server: Any, tool_sections: dict[str, Any], model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
 ) -> None:
     runtime = {"provider_id": "mcp", "provider_type": "inline::mcp"}
     server = new_server(**(tool_sections | {"providers": tool_sections["providers"] | {"tool_runtime": [runtime]}}))
     with server.start().http() as http:
-        conversation_id = create(http)
+        fields: dict[str, Any] = {"conversation": create(http)}
         for host in ("127.0.0.1", "localhost"):
-            tools = [mcp(mcp_server.url(host, tag=tag))]
-            if background:
-                done = settled(http, queue(http, tools=tools, conversation=conversation_id)["id"])
-                assert done["status"] == "failed"
-                assert "not allowed" in done["error"]["message"]
-            else:
-                message = refused(post(http, tools=tools, conversation=conversation_id), 400)
-                assert "not allowed" in message
-                told = stream(http, tools=tools, conversation=conversation_id)
-                assert (told.types[-2:], told.response["error"]["message"]) == (["error", "failed"], message)
+            fields["tools"] = [mcp(mcp_server.url(host, tag=tag))]
+            for how in ({}, {"stream": True}, {"background": True}, {"background": True, "stream": True}):
+                assert "not allowed" in refused(post(http, **fields, **how), 400, None, "tools")
+            with server.client() as client, client.responses.connect() as connection:
+                connection.response.create(model="echo", input="Hello", **fields)
+                told = connection.recv().to_dict()
+                assert (told["type"], told["status"], told["error"]["param"]) == ("error", 400, "tools")
+        assert ok(http.get("/responses"))["data"] == []
         house = {"type": "mcp", "server_label": "x", "connector_id": "house", "require_approval": "never"}
         said = script(model, tag, [ADD], "5")
         assert types_of(turn(http, "scripted", said, tools=[house]))[1:] == ["mcp_call", "message"]

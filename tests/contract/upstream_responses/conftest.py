@@ -9,14 +9,24 @@ import httpx2
 import pytest
 
 from harness.server import UPSTREAM_KEY, StackServer, scripted_config
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
+
+pytest.register_assert_rewrite("harness.tools")
+
+
+@pytest.fixture(scope="session")
+def mcp_server() -> Iterator[ScriptedMcp]:
+    """A server of tools that requests may name."""
+    with ScriptedMcp() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def upstream_server(
     database: Callable[[Path], Mapping[str, object]], model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StackServer]:
-    """The scripted models, asked in responses; the provider ``chatty`` asks the same ones in chat completions."""
+    """The scripted models, asked in responses; the providers ``chatty`` and ``counting`` ask in chat completions."""
     directory = tmp_path_factory.mktemp("upstream")
     config = {"base_url": model.base_url, "api_key": UPSTREAM_KEY, "max_retries": 0}
     providers = [
@@ -25,11 +35,17 @@ def upstream_server(
             "provider_type": "remote::openai",
             "config": {**config, "wire_api": "responses"},
         },
+        {"provider_id": "counting", "provider_type": "remote::vllm", "config": {**config, "models": ["echo"]}},
         {"provider_id": "chatty", "provider_type": "remote::openai", "config": {**config, "models": ["reasoning"]}},
     ]
+    runtime = {
+        "provider_id": "mcp",
+        "provider_type": "inline::mcp",
+        "config": {"policy": {"allow": ["127.0.0.1"]}},
+    }
     sections = {
         "storage": {"backends": {"default": database(directory)}},
-        "providers": {"inference": providers},
+        "providers": {"inference": providers, "tool_runtime": [runtime]},
     }
     server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
     try:

@@ -205,6 +205,66 @@ def test_a_hosted_search_streams_its_stages_and_annotations(http: httpx2.Client)
     assert annotated["annotation"] == CITATION
 
 
+@BOTH_WAYS
+def test_whatever_the_upstream_hosts_is_shown_kept_and_told_again(
+    http: httpx2.Client, model: ScriptedModel, tag: str, streamed: bool
+) -> None:
+    fields: dict[str, Any] = {
+        "conversation": create(http),
+        "tools": [
+            {"type": "file_search", "vector_store_ids": ["vs_1"]},
+            {"type": "code_interpreter", "container": {"type": "auto"}},
+            {"type": "image_generation", "partial_images": 2},
+        ],
+        "include": ["file_search_call.results", "code_interpreter_call.outputs"],
+    }
+    response = take(http, streamed, "all-hosted", f"Go. tag={tag}", **fields)
+    *hosted, message = response["output"]
+    assert [item["type"] for item in hosted] == ["file_search_call", "code_interpreter_call", "image_generation_call"]
+    assert hosted[0]["results"]
+    assert hosted[1]["outputs"]
+    assert response["tools"] == fields["tools"]
+    take(http, streamed, "echo", f"And? tag={tag}", **fields)
+    first, second = sent(model, tag, 2)
+    assert (first.body["tools"], first.body["include"]) == (fields["tools"], fields["include"])
+    assert second.body["input"][1:4] == hosted
+    assert second.body["input"][4]["content"] == message["content"]
+
+
+def test_the_events_of_hosted_tools_are_the_upstreams(http: httpx2.Client) -> None:
+    kinds = stream(http, "upstream/all-hosted", "Go.").types
+    assert [kind for kind in kinds if "_call" in kind] == [
+        *(f"file_search_call.{stage}" for stage in ("in_progress", "searching", "completed")),
+        "code_interpreter_call.in_progress",
+        *["code_interpreter_call_code.delta"] * 2,
+        "code_interpreter_call_code.done",
+        "code_interpreter_call.interpreting",
+        "code_interpreter_call.completed",
+        "image_generation_call.in_progress",
+        "image_generation_call.generating",
+        *["image_generation_call.partial_image"] * 2,
+        "image_generation_call.completed",
+    ]
+
+
+def test_the_phase_of_an_assistants_message_is_kept_and_told(
+    http: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    said = {"role": "assistant", "content": "I look.", "phase": "commentary"}
+    first = turn(http, "upstream/echo", [user("Look."), said, user("And?")])
+    assert input_items(http, first["id"])[1]["phase"] == "commentary"
+    turn(http, "upstream/echo", f"tag={tag}", previous_response_id=first["id"])
+    told = sent(model, tag)[0].body["input"]
+    assert [item.get("phase") for item in told] == [None, "commentary", None, None, None]
+
+
+def test_input_is_counted_by_a_model_server_that_can_and_the_answer_is_no_estimate(http: httpx2.Client) -> None:
+    for said, tokens in (("Hello", 1), ("Hello there", 2)):
+        answer = http.post("/responses/input_tokens", json={"model": "counting/echo", "input": said})
+        assert ok(answer) == {"object": "response.input_tokens", "input_tokens": tokens}
+        assert "x-input-tokens-estimated" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("param", "fields"),
     [
@@ -308,7 +368,7 @@ def test_parameters_that_both_know_go_as_they_came(http: httpx2.Client, model: S
         "max_tool_calls": 3,
         "top_p": 0.5,
         "truncation": "auto",
-        "reasoning": {"effort": "low", "summary": "auto"},
+        "reasoning": {"effort": "low", "summary": "auto", "context": "all_turns", "mode": "pro"},
         "text": {"verbosity": "low", "format": {"type": "json_object"}},
         "prompt_cache_key": "k",
         "safety_identifier": "s",

@@ -16,8 +16,8 @@ from llama_conversations_providers.inference.openai_wire.config import OpenAICon
 from llama_conversations_providers.inference.openai_wire.provider import OpenAIInference, create
 from scripted_model import ScriptedModel
 from scripted_model.bodies import chat
-from scripted_model.modes import MODELS
 from scripted_model.raw import RawServer, http
+from scripted_model.server import ALL_MODELS
 
 Connect = Callable[..., Awaitable[OpenAIInference]]
 RawServers = Callable[..., Awaitable[tuple[str, RawServer]]]
@@ -208,7 +208,7 @@ async def test_this_machine_and_exceptions_need_no_proxy(
 
 async def test_all_models_of_the_server_are_listed(connect: Connect) -> None:
     models = await (await connect()).list_models()
-    assert [model.id for model in models] == list(MODELS)
+    assert [model.id for model in models] == list(ALL_MODELS)
     assert models[0] == ProviderModel("echo", 1_700_000_000, "scripted", None)
 
 

@@ -8,9 +8,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
+from controlled_process import NotInTime
 from scripted_model import Answer, ScriptedModel
 from scripted_model.answers import text
-from scripted_model.client import NotInTime
 
 USER = {"role": "user", "content": "Hello"}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -153,9 +153,9 @@ def test_scripted_answers_are_given_in_order_to_their_tag_alone(model_server: Sc
 
 def test_waiting_for_what_does_not_happen_ends_with_an_error(model_server: ScriptedModel, tag: str) -> None:
     with pytest.raises(NotInTime):
-        model_server._call("GET", f"/control/requests?tag={tag}&count=1&timeout=0.05")
+        model_server.call("GET", f"/control/requests?tag={tag}&count=1&timeout=0.05")
     with pytest.raises(NotInTime):
-        model_server._call("GET", f"/control/gates/{tag}/reached?timeout=0.05")
+        model_server.call("GET", f"/control/gates/{tag}/reached?timeout=0.05")
 
 
 def test_a_slow_answer_needs_a_gate(model_server: ScriptedModel) -> None:

@@ -16,18 +16,20 @@ import yaml
 
 from harness.server import scripted_config
 
-pytest.register_assert_rewrite("harness.answers", "harness.event_stream", "harness.turns")
+pytest.register_assert_rewrite("harness.answers", "harness.event_stream", "harness.tools", "harness.turns")
 
 STACK = str(Path(sys.executable).with_name("stack"))
 LAST_LINE = "Ctrl-C stops it"
 
 
 @contextmanager
-def serving(directory: Path, model_url: str, mode: str, recordings: Path) -> Iterator[httpx2.Client]:
+def serving(
+    directory: Path, model_url: str, mode: str, recordings: Path, **sections: object
+) -> Iterator[httpx2.Client]:
     """A server on an empty database in ``directory``; a client for it."""
     directory.mkdir()
     config = directory / "run.yaml"
-    config.write_text(yaml.safe_dump(scripted_config(directory, model_url)))
+    config.write_text(yaml.safe_dump(scripted_config(directory, model_url, **sections)))
     options = ["--port", "0", "--inference-mode", mode, "--recordings", str(recordings)]
     with running(str(config), *options) as output:
         [url] = re.findall(r"Serving\s+(http://\S+/v1)", output)

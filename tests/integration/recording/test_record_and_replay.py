@@ -16,11 +16,14 @@ import pytest
 
 from harness.answers import ok, refused
 from harness.server import UPSTREAM_KEY
+from harness.tools import mcp, script
 from harness.turns import TIME, WEATHER, Stream, post, stream, text_of, turn
 from integration.recording.conftest import serving
+from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
 from scripted_model.answers import text
 
+NOWHERE = "http://127.0.0.1:9/v1"
 OWN_TO_A_RUN = {"id", "item_id", "created_at", "completed_at", "conversation", "previous_response_id"}
 MADE_CALL_ID = re.compile(r"call_[0-9a-f]{24}")
 
@@ -210,3 +213,55 @@ def test_record_if_missing_asks_for_what_is_missing_alone(recorded: Recorded, tm
         assert len(model.requests()) == 1
     with serving(tmp_path / "two", recorded.model_url, "replay", directory) as http:
         assert text_of(turn(http, "echo", "New")) == "seen=1 last=New"
+
+
+def worked(http: httpx2.Client, said: str, tools: list[dict[str, Any]]) -> dict[str, Any]:
+    """Turns over upstreams of either wire: reasoning, hosted tools, tools of the client's and of the server's."""
+    shown: dict[str, Any] = {}
+    for wire in ("chat", "responses"):
+        fields: dict[str, Any] = {"tools": tools, "conversation": ok(http.post("/conversations", json={}))["id"]}
+        for number in range(2):
+            shown[f"{wire}, tools of a server {number}"] = same(turn(http, f"{wire}/scripted", said, **fields))
+    shown["reasoning"] = twice_said(http, "reasoning", "Think", include=["reasoning.encrypted_content"])
+    shown["hosted"] = twice_said(http, "hosted", "Search", tools=[{"type": "web_search"}])
+    shown["tools"] = tool_loop(http, "responses/parallel-tools", streamed=True)
+    shown["refusal"] = refusal(http, "responses/status-429")
+    return shown
+
+
+def twice_said(http: httpx2.Client, model: str, words: str, **fields: Any) -> Any:
+    conversation = ok(http.post("/conversations", json={}))["id"]
+    return [said(stream(http, f"responses/{model}", words, conversation=conversation, **fields)) for _ in range(2)]
+
+
+def test_an_upstream_that_speaks_responses_and_tools_of_a_server_are_replayed(tmp_path: Path) -> None:
+    recordings = tmp_path / "recordings"
+    with ScriptedMcp() as tool_server:
+        tools = [mcp(tool_server.url(), allowed_tools=["add"])]
+
+        def sections(model_url: str) -> dict[str, Any]:
+            config = {"base_url": model_url, "api_key": UPSTREAM_KEY, "max_retries": 0}
+            inference = [
+                {"provider_id": wire, "provider_type": "remote::openai", "config": {**config, "wire_api": wire}}
+                for wire in ("chat", "responses")
+            ]
+            policy = {"policy": {"allow": ["127.0.0.1"]}}
+            runtime = [{"provider_id": "mcp", "provider_type": "inline::mcp", "config": policy}]
+            return {"providers": {"inference": inference, "tool_runtime": runtime}}
+
+        with ScriptedModel() as model:
+            add = ("add", {"a": 2, "b": 3})
+            question = script(model, "mcp", *([add], "5", [add], "5 again") * 2)
+            with serving(tmp_path / "one", model.base_url, "record", recordings, **sections(model.base_url)) as http:
+                live = worked(http, question, tools)
+        assert {path.name.partition("-")[0] for path in (recordings / "responses").iterdir()} >= {
+            "create_response",
+            "stream_response",
+        }
+        with serving(tmp_path / "two", NOWHERE, "replay", recordings, **sections(NOWHERE)) as http:
+            replayed = worked(http, question, tools)
+            for kind, shown in live.items():
+                assert replayed[kind] == shown, kind
+            answer = post(http, "responses/echo", "Never asked")
+            message = refused(answer, 424, "recording_missing", kind="upstream_error")
+            assert "create_response-" in message

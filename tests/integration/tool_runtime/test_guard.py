@@ -9,6 +9,7 @@ import pytest
 from integration.tool_runtime.servers import LOOPBACK, Names, Start, at
 from llama_conversations.apis.tools import ToolResult
 from llama_conversations.errors import ToolFailed, ToolServerForbidden
+from llama_conversations_providers.tool_runtime.mcp.addresses import IPAddress
 from llama_conversations_providers.tool_runtime.mcp.provider import McpToolRuntime
 from scripted_mcp import GOOD_TOKEN, ScriptedMcp
 
@@ -17,7 +18,16 @@ HI = ToolResult("hi")
 
 
 async def denied(runtime: McpToolRuntime, url: str) -> str:
-    """Why an address is denied."""
+    """Why an address is denied, before a turn begins and when it is connected to."""
+    with pytest.raises(ToolServerForbidden) as caught:
+        await runtime.check_server(at(url, authorization=GOOD_TOKEN))
+    assert caught.value.label == "weather"
+    assert caught.value.reason == await denied_at_last(runtime, url)
+    return caught.value.reason
+
+
+async def denied_at_last(runtime: McpToolRuntime, url: str) -> str:
+    """Why an address is denied when it is connected to."""
     with pytest.raises(ToolServerForbidden) as caught:
         async with runtime.open_server(at(url, authorization=GOOD_TOKEN)):
             pass
@@ -70,7 +80,23 @@ async def test_private_and_metadata_addresses_are_out_of_reach(start: Start, hos
 async def test_a_name_that_leads_inside_is_denied(start: Start, address: str) -> None:
     names = Names({"innocent.example": [address]})
     assert await denied(await start(names), "https://innocent.example/mcp") == NOT_PUBLIC
-    assert names.asked == ["innocent.example"]
+    assert names.asked == ["innocent.example"] * 2
+
+
+async def test_before_a_turn_only_policy_is_asked_and_not_whether_a_server_can_be_reached(
+    start: Start, mcp_server: ScriptedMcp, tag: str
+) -> None:
+    runtime = await start(Names({"tools.example": ["127.0.0.1"]}), policy=LOOPBACK)
+    await runtime.check_server(at(mcp_server.url(host="tools.example", tag=tag), headers={"host": "not sent"}))
+    await runtime.check_server(at("https://no-such-name.example/mcp"))
+    assert mcp_server.requests(tag) == []
+
+    async def never(_: str) -> list[IPAddress]:
+        await asyncio.Event().wait()
+        return []
+
+    hanging = await start(never, timeouts={"connect_seconds": 0.01})
+    await hanging.check_server(at("https://slow-name.example/mcp"))
 
 
 async def test_of_a_names_addresses_only_those_that_are_allowed_are_connected_to(
@@ -224,7 +250,7 @@ async def test_a_redirect_out_of_the_path_that_run_yaml_lists_is_denied(
     runtime = await start(Names({"tools.example": ["127.0.0.1"]}), policy=policy)
     to = f"/mcp?tag={tag}"
     url = mcp_server.url(host=host, path="/mcp/below", fault="redirect", status=307, to=to, tag=f"{tag}-first")
-    assert await denied(runtime, url) == reason
+    assert await denied_at_last(runtime, url) == reason
     assert len(mcp_server.requests(f"{tag}-first")) == 1
     assert mcp_server.requests(tag) == []
 

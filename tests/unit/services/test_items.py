@@ -16,15 +16,14 @@ from openai.types.responses import ResponseFunctionToolCallOutputItem
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.ids import partition_of
 from llama_conversations.services.items import (
-    NewItem,
     apply_include,
     check_id_prefix,
     id_prefix,
     masked,
     prepare_item,
-    prepare_items,
 )
 from llama_conversations.services.plain_messages import plain_message
+from llama_conversations.storage.records import ItemRecord
 from llama_conversations.wire.items import INCLUDABLE, INPUT_ITEM, ITEM_TYPES, FunctionCall
 from unit.wire.item_samples import ALL, INPUT_FILE, INPUT_IMAGE, KNOWN_TO_THE_CLIENT, LOGPROB, OUTPUT_TEXT, REQUIRED
 
@@ -32,7 +31,7 @@ PARTITION = "0a1b2c3d"
 IMAGES = "message.input_image.image_url"
 
 
-def prepared(item: object) -> NewItem:
+def prepared(item: object) -> ItemRecord:
     return prepare_item(INPUT_ITEM.validate_python(item), PARTITION)
 
 
@@ -129,8 +128,7 @@ def test_a_clients_id_is_kept():
 
 
 def test_each_item_gets_an_id_of_its_own():
-    items = [INPUT_ITEM.validate_python(REQUIRED["message"])] * 20
-    assert len({item.id for item in prepare_items(items, PARTITION)}) == 20
+    assert len({prepared(REQUIRED["message"]).id for _ in range(20)}) == 20
 
 
 @pytest.mark.parametrize(
@@ -296,7 +294,7 @@ def test_reasoning_needs_an_id_or_encrypted_content():
 def test_a_trigger_of_compaction_cannot_be_stored():
     trigger = INPUT_ITEM.validate_python({"type": "compaction_trigger"})
     with pytest.raises(InvalidParameter, match="'compaction_trigger' cannot be stored") as caught:
-        prepare_items([INPUT_ITEM.validate_python(REQUIRED["message"]), trigger], PARTITION)
+        prepare_item(trigger, PARTITION, "items[1]")
     assert (caught.value.code, caught.value.param) == ("invalid_value", "items[1]")
 
 

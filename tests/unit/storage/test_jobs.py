@@ -212,6 +212,27 @@ async def test_a_job_that_is_given_back_is_next_again_and_begins_anew(storage: S
     assert not await is_locked(storage, conversation_id)
 
 
+async def test_numbers_of_events_that_were_shown_are_not_used_again(storage: Storage) -> None:
+    record = await enqueued(storage, *events_of(0, "created", "queued"))
+
+    async def run_and_give_back(*shown: str) -> Job:
+        """The job as it waits for its next run."""
+        job = await storage.jobs.take(begun)
+        assert job is not None
+        await storage.jobs.add_events(record.id, events_of(job.first_event, *shown))
+        await storage.jobs.give_back(record.id, record.head)
+        assert await kept(storage, record.id) == [0, 1]
+        return (await storage.jobs.events(ALICE, record.id, 0))[0]
+
+    assert (await run_and_give_back()).first_event == 2
+    assert (await run_and_give_back("in_progress")).first_event == 2
+    assert (await run_and_give_back("in_progress", "delta", "delta")).first_event == 5
+    job = await run_and_give_back("in_progress")
+    assert job.first_event == 5
+    assert [number for number in range(8) if job.is_void(number)] == [2, 3, 4]
+    assert (await run_and_give_back("in_progress", "delta")).first_event == 7
+
+
 async def test_what_has_ended_or_is_no_job_is_not_given_back(storage: Storage) -> None:
     record = await enqueued(storage)
     await storage.jobs.take(begun)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, SecretStr, field_validator
 
 from llama_conversations.apis.inference import OutputLimit, WireApi
 from llama_conversations.stack.provider_spec import ProviderConfig
-from llama_conversations_providers.inference.openai_wire.token_counters import TokenCounter
+
+TokenCounter: TypeAlias = Literal["none", "llama-cpp", "vllm"]
+"""Whose way of counting a request's tokens a server knows."""
 
 _HEADER_NAME = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")  # RFC 9110, 5.6.2
 _NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, 5.5

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 import orjson
 
 from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
+from llama_conversations_providers.inference.openai_wire.config import TokenCounter
 
 log = get_logger(__name__)
 
 COUNT_SECONDS = 5.0
 """How long counting may take in all: an estimate is at hand, and a turn waits."""
-
-TokenCounter: TypeAlias = Literal["none", "llama-cpp", "vllm"]
 
 _COUNTED = ("model", "messages", "tools")
 """What of a request the model reads."""

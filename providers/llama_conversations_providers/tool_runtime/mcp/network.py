@@ -54,7 +54,7 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
         deadline = None if timeout is None else loop.time() + timeout
         try:
             async with asyncio.timeout_at(deadline):
-                addresses = await self._admitted_addresses(host)
+                addresses = await admitted_addresses(host, self._admission, self._resolve)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         for place, address in enumerate(addresses):
@@ -66,25 +66,29 @@ class CheckedNetwork(httpcore2.AsyncNetworkBackend):
                     raise
         raise UnknownHost
 
-    async def _admitted_addresses(self, host: str) -> Sequence[IPAddress]:
-        """Those of the host's addresses that pass; the first refusal, if none does."""
+
+async def admitted_addresses(host: str, admission: Admission, resolve: Resolve) -> Sequence[IPAddress]:
+    """Those of a host's addresses that pass.
+
+    Errors: ``errors.ToolServerForbidden``, the first refusal, if none does; ``UnknownHost``.
+    """
+    try:
+        meant = read_host(host)
+        found = await resolve(meant) if isinstance(meant, str) else [meant]
+    except (OSError, ValueError) as error:
+        raise UnknownHost from error
+    admitted: list[IPAddress] = []
+    refusal: ToolServerForbidden | None = None
+    for address in dict.fromkeys(found):
         try:
-            meant = read_host(host)
-            found = await self._resolve(meant) if isinstance(meant, str) else [meant]
-        except (OSError, ValueError) as error:
-            raise UnknownHost from error
-        admitted: list[IPAddress] = []
-        refusal: ToolServerForbidden | None = None
-        for address in dict.fromkeys(found):
-            try:
-                self._admission.check_address(address)
-            except ToolServerForbidden as error:
-                refusal = refusal or error
-            else:
-                admitted.append(address)
-        if refusal is not None and not admitted:
-            raise refusal
-        return admitted
+            admission.check_address(address)
+        except ToolServerForbidden as error:
+            refusal = refusal or error
+        else:
+            admitted.append(address)
+    if refusal is not None and not admitted:
+        raise refusal
+    return admitted
 
 
 async def resolve_name(name: str) -> Sequence[IPAddress]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +24,13 @@ from llama_conversations_providers.tool_runtime.mcp.config import GroupArguments
 from llama_conversations_providers.tool_runtime.mcp.connection import Connection
 from llama_conversations_providers.tool_runtime.mcp.faults import FaultBox
 from llama_conversations_providers.tool_runtime.mcp.headers import credentials_in, request_headers
-from llama_conversations_providers.tool_runtime.mcp.network import CheckedNetwork, Resolve, resolve_name
+from llama_conversations_providers.tool_runtime.mcp.network import (
+    CheckedNetwork,
+    Resolve,
+    UnknownHost,
+    admitted_addresses,
+    resolve_name,
+)
 from llama_conversations_providers.tool_runtime.mcp.peer import Peer
 from llama_conversations_providers.tool_runtime.mcp.policy import AddressPolicy
 from llama_conversations_providers.tool_runtime.mcp.quiet import install_filters
@@ -97,6 +103,18 @@ class McpToolRuntime(ToolRuntime):
         """Whether sessions can be opened; how servers are is no concern of it."""
         return Health(status="ok") if self._is_open else Health(status="error", message="It is shut down.")
 
+    async def check_server(self, server: ToolServer) -> None:
+        """Whether policy allows a server that a caller named: its URL, and the addresses that its name has now.
+
+        A name that cannot be looked up, or not in time, is no matter of policy: the session will fail.
+        """
+        peer = Peer(server.label)
+        url = _callers_url(server, peer)
+        admission = Guarded(self._policy, peer, url)
+        with suppress(TimeoutError, UnknownHost):
+            async with asyncio.timeout(self._config.timeouts.connect_seconds):
+                await admitted_addresses(url.raw_host.decode("ascii"), admission, self._resolve)
+
     def open_server(self, server: ToolServer) -> AbstractAsyncContextManager[ToolSession]:
         """A session with a server that a caller named, if policy allows its address."""
         return self._session(partial(self._callers, server))
@@ -157,11 +175,16 @@ class McpToolRuntime(ToolRuntime):
         """Errors: ``errors.ToolServerForbidden``; ``errors.ToolFailed`` for a header that cannot be sent."""
         headers = request_headers(server.label, server.headers, server.authorization)
         peer = Peer.at(server.label, server.url, credentials_in(headers))
-        try:
-            url = httpx2.URL(server.url)
-        except httpx2.InvalidURL:
-            raise peer.forbidden("it is no valid URL") from None
+        url = _callers_url(server, peer)
         return _Destination(peer, url, headers, Guarded(self._policy, peer, url))
+
+
+def _callers_url(server: ToolServer, peer: Peer) -> httpx2.URL:
+    """Errors: ``errors.ToolServerForbidden``."""
+    try:
+        return httpx2.URL(server.url)
+    except httpx2.InvalidURL:
+        raise peer.forbidden("it is no valid URL") from None
 
 
 def _operators(tool_group_id: str, arguments: Mapping[str, JsonValue]) -> _Destination:

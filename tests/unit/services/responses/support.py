@@ -19,12 +19,13 @@ from llama_conversations.apis.tools import ToolDefinition, ToolResult, ToolRunti
 from llama_conversations.config.run_config import StorageConfig
 from llama_conversations.errors import ConversationLocked, ModelNotFound
 from llama_conversations.ids import new_id, new_partition
-from llama_conversations.services.items import prepare_items
+from llama_conversations.services.items import prepare_item
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.responses.context import input_items
-from llama_conversations.services.responses.engine import RunningTurn, Surroundings
+from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.secrets import SharedSealer
 from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings, TurnStores
+from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolGroup, ToolServers
@@ -272,7 +273,7 @@ def turn_of(inference: Inference, **fields: object) -> Turn:
         scope=DEFAULT_SCOPE,
         request=asked,
         model=routed(inference, asked.model),
-        input=prepare_items(input_items(asked), partition, "input"),
+        input=[prepare_item(item, partition) for item in input_items(asked)],
     )
 
 
@@ -294,9 +295,8 @@ class Desk:
         """A new conversation that holds these items."""
         record = ConversationRecord(new_id("conv"), now_us(), "{}")
         asked = request(input=list(items))
-        await self.storage.conversations.create(
-            DEFAULT_SCOPE, record, prepare_items(input_items(asked), record.id[5:13])
-        )
+        held = [prepare_item(item, record.id[5:13]) for item in input_items(asked)]
+        await self.storage.conversations.create(DEFAULT_SCOPE, record, held)
         return record.id
 
     async def held(self, conversation_id: str) -> list[JsonObject]:

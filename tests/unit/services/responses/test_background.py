@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import orjson
@@ -307,27 +308,97 @@ async def test_a_failure_to_ask_for_cancellations_is_logged_and_the_next_time_is
     assert "asking for cancellations failed" in caplog.text
 
 
-async def test_a_job_waits_where_turns_take_all_the_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_that_was_given_up_is_void_for_who_has_seen_it_also_if_there_is_never_another(
+    tmp_path: Path,
+) -> None:
+    async with open_desk(tmp_path, settings=QUEUE_ONLY) as desk:
+        jobs = desk.storage.jobs
+        frames = (await desk.service.create_response(request(background=True, stream=True))).frames  # type: ignore[union-attr]
+        response_id = read_frames(await anext(frames))[0]["response"]["id"]
+        job = await jobs.take(lambda head: head)
+        assert job is not None
+        shown = [EventRecord(n, f'event: x\ndata: {{"type":"x","sequence_number":{n}}}\n\n') for n in (2, 3)]
+        await jobs.add_events(response_id, shown)
+        assert [event["sequence_number"] for event in read_frames(await anext(frames))] == [2, 3]
+        await jobs.give_back(response_id, job.response.head)
+        [told] = read_frames(b"".join([frame async for frame in frames]))
+        assert (told["type"], told["code"], told["sequence_number"]) == ("error", "response_restarted", 4)
+        await desk.service.cancel_response(response_id)
+        assert [event["sequence_number"] for event in await stream(desk, response_id)] == [0, 1, 4]
+        assert [event["sequence_number"] for event in await stream(desk, response_id, after=1)] == [4]
+        assert await stream(desk, response_id, after=4) == []
+        assert [event["type"] for event in await stream(desk, response_id, after=3)] == ["error"]
+
+
+async def test_a_job_is_taken_up_only_where_turns_leave_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llama_conversations.services.responses.background.POLL_SECONDS", 0.01)
-    async with open_desk(tmp_path, settings=TurnSettings(max_turns=1)) as desk:
-        gate = asyncio.Event()
-        desk.model.script = [gate.wait, *ANSWER]
-        desk.model.answer = orjson.dumps({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]})
-        job = Job(DEFAULT_SCOPE, *await _queued_elsewhere(tmp_path))
-        frames = await desk.frames()
-        await anext(frames)
-        await desk.storage.jobs.enqueue(job, (), 10)
-        await asyncio.sleep(0.1)  # a few tries
-        assert [r["status"] for r in await desk.responses()].count("completed") == 0
+    async with open_desk(tmp_path, settings=TurnSettings(max_turns=1)) as desk, busy(desk) as finish:
+        jobs, taken = desk.storage.jobs, asyncio.Event()
+        take, job = jobs.take, Job(DEFAULT_SCOPE, *await _queued_elsewhere(tmp_path))
+
+        async def watched(begun: Callable[[str], str]) -> Job | None:
+            taken.set()
+            return await take(begun)
+
+        monkeypatch.setattr(jobs, "take", watched)
+        await jobs.enqueue(job, (), 10)
+        looked = asyncio.Event()
+        monkeypatch.setattr(desk.service._runner.__class__, "has_room", property(lambda _: looked.set()))
+        await looked.wait()
+        monkeypatch.undo()
+        monkeypatch.setattr(jobs, "take", watched)
+        assert not taken.is_set()
+        await finish()
+        assert (await ended(desk, job.response.id))["status"] == "completed"
+
+
+async def test_a_job_that_finds_the_room_gone_waits_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_desk(tmp_path, settings=TurnSettings(max_turns=1)) as desk, AsyncExitStack() as turns:
+        jobs, given_back = desk.storage.jobs, asyncio.Event()
+        take, give_back, job = jobs.take, jobs.give_back, Job(DEFAULT_SCOPE, *await _queued_elsewhere(tmp_path))
+        finishers: list[Callable[[], Awaitable[None]]] = []
+
+        async def take_and_lose_the_room(begun: Callable[[str], str]) -> Job | None:
+            found = await take(begun)
+            if found is not None and not finishers:
+                finishers.append(await turns.enter_async_context(busy(desk)))
+            return found
+
+        async def note(response_id: str, head: str) -> None:
+            await give_back(response_id, head)
+            given_back.set()
+
+        monkeypatch.setattr(jobs, "give_back", note)
+        monkeypatch.setattr(jobs, "take", take_and_lose_the_room)
+        await jobs.enqueue(job, (), 10)
+        await given_back.wait()
+        assert (await desk.retrieved(job.response.id))["status"] == "queued"
+        await finishers[0]()
+        assert (await ended(desk, job.response.id))["status"] == "completed"
+    assert "failed" not in caplog.text
+
+
+@asynccontextmanager
+async def busy(desk: Desk) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A turn that runs until the function that is given lets it end."""
+    gate = asyncio.Event()
+    desk.model.script = [gate.wait, *ANSWER]
+    desk.model.answer = orjson.dumps({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]})
+    frames = await desk.frames()
+    await anext(frames)
+
+    async def finish() -> None:
         gate.set()
         assert [frame async for frame in frames]
-        assert (await ended(desk, job.response.id))["status"] == "completed"
+
+    yield finish
 
 
 async def _queued_elsewhere(tmp_path: Path) -> tuple[object, str, bool]:
     """A job as another process would queue it."""
-    from llama_conversations.services.responses.engine import new_response
-    from llama_conversations.services.responses.snapshot import QUEUED, response_head
+    from llama_conversations.services.responses.snapshot import QUEUED, new_response, response_head
     from unit.services.responses.support import ScriptedModel, turn_of
 
     turn = turn_of(ScriptedModel(), background=True)

@@ -71,6 +71,16 @@ def test_nothing_said_is_nothing_sent_and_empty_instructions_are_instructions() 
     assert messages(instructions="") == [{"role": "system", "content": ""}]
 
 
+def test_a_summary_is_told_by_the_system_or_where_no_user_speaks_by_the_user() -> None:
+    summary = {"type": "compaction", "encrypted_content": "sealed:short"}
+    told = "Summary of the conversation so far:\n\nshort"
+    assert messages(summary, say("assistant", "hi")) == [
+        {"role": "user", "content": told},
+        {"role": "assistant", "content": "hi"},
+    ]
+    assert messages(say("user", "why?"), summary)[0] == {"role": "system", "content": told}
+
+
 def test_the_same_text_twice_in_a_row_stays_twice() -> None:
     assert messages(say("user", "hi"), say("user", "hi")) == [{"role": "user", "content": "hi"}] * 2
 

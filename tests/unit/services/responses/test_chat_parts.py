@@ -68,7 +68,7 @@ def test_every_type_of_item_says_what_is_written_here_or_nothing(kind: str) -> N
         ("mcp_call", {"name": "files.read", "output": "1"}, [("mcp_1", "files_read", {}), Answer("mcp_1", "1")]),
         ("file_search_call", {"results": []}, []),
         ("compaction", {"encrypted_content": "sealed:short"}, [
-            Speech("system", "Summary of the conversation so far:\n\nshort")
+            Speech("user", "Summary of the conversation so far:\n\nshort")
         ]),
         ("message", {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}, [
             Speech("assistant", "No.")

@@ -178,13 +178,14 @@ def test_tool_servers_need_a_provider_that_reaches_them() -> None:
     [
         {"tools": [{"type": "web_search"}, WRITE | {"format": GRAMMAR}]},
         {"tools": [LOOK], "tool_choice": {"type": "shell"}},
+        {"reasoning": {"mode": "pro", "context": "all_turns"}},
         {
             "tools": [{"type": "web_search"}],
             "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]},
         },
     ],
 )
-def test_a_server_that_speaks_the_responses_api_is_told_of_tools_that_only_it_has(fields: JsonObject) -> None:
+def test_a_server_that_speaks_the_responses_api_is_told_what_only_it_can_do(fields: JsonObject) -> None:
     check(wire_api="responses", **fields)
     with pytest.raises(UnsupportedParameter):
         check(**fields)

@@ -20,6 +20,7 @@ from llama_conversations.errors import (
 from llama_conversations.ids import new_id
 from llama_conversations.services.responses import model_wire
 from llama_conversations.services.responses.chat_parts import SUMMARY
+from llama_conversations.services.responses.chat_wire import ChatWire
 from llama_conversations.services.responses.context_window import ANSWER_TOKENS, split_for_compaction
 from llama_conversations.services.responses.secrets import COMPACTION, REASONING, SharedSealer
 from llama_conversations.wire.items import INPUT_ITEM
@@ -57,6 +58,11 @@ async def turn(desk: Desk, **fields: object) -> JsonObject:
     return check_stream(await shown(desk.turn(**{"stream": True} | fields)))
 
 
+async def routed(desk: Desk, **fields: object) -> JsonObject:
+    """A turn whose model is looked up, with its context's length."""
+    return check_stream(await desk.events(**fields))
+
+
 def contents(body: JsonObject) -> list[str]:
     return [message["content"] for message in body["messages"]]
 
@@ -79,6 +85,14 @@ class TestTruncation:
         assert response["truncation"] == "auto"
         assert contents(desk.model.bodies[0]) == ["three", "four", "now"]
 
+    async def test_what_a_summary_stands_for_is_not_dropped_for_it(self, desk: Desk) -> None:
+        desk.models.context_length = 1000
+        desk.model.counts = [1000 - ANSWER_TOKENS + 1, 900 - ANSWER_TOKENS]
+        summary = {"type": "compaction", "encrypted_content": desk.service._sealer.seal("They met.", COMPACTION)}
+        after = [say("assistant", "six"), say("user", "seven"), say("assistant", "eight"), say("user", "nine")]
+        await routed(desk, input=[*LONG[:4], say("user", "five"), summary, *after], truncation="auto")
+        assert contents(desk.model.bodies[0]) == [SUMMARY + "They met.", "seven", "eight", "nine"]
+
     async def test_the_room_is_what_the_answer_may_not_take(self, desk: Desk) -> None:
         desk.models.context_length, desk.model.counts = 1000, [900]
         for limit, kept in ((100, 5), (101, 3)):
@@ -94,6 +108,40 @@ class TestTruncation:
         object.__setattr__(running.turn, "model", await desk.models.route(MODEL))
         check_stream(await shown(running))
         assert contents(desk.model.bodies[0]) == ["now"]
+
+    async def test_without_the_wish_a_context_that_the_model_server_counts_as_too_long_is_refused(
+        self, desk: Desk
+    ) -> None:
+        desk.models.context_length, desk.model.counts = 1000, [1001]
+        question = "x" * 8000
+        with pytest.raises(InvalidParameter, match="has 1001 tokens, and the model's context takes 1000") as caught:
+            await desk.create(input=question)
+        assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "input")
+        assert [*desk.model.bodies, *await desk.responses()] == []
+        desk.model.counts = [1000]
+        assert (await routed(desk, input=question))["status"] == "completed"
+        desk.model.counts = [10_000]
+        for wish in (
+            {"truncation": "auto"},
+            {"context_management": [{"type": "compaction", "compact_threshold": 100_000}]},
+        ):
+            await routed(desk, input=question, **wish)
+        desk.models.context_length = None
+        await routed(desk, input=question)
+
+    async def test_what_is_likely_to_fit_is_not_counted(self, desk: Desk) -> None:
+        desk.models.context_length, desk.model.counts = 1000, [1001]
+        for question in ("x" * 800, "words " * 500):
+            await routed(desk, input=question)
+        assert desk.model.counted == []
+
+    async def test_without_the_wish_what_nobody_can_count_is_refused_for_its_words_alone(self, desk: Desk) -> None:
+        desk.models.context_length = 10
+        words = [say("user", "w " * 6), {"type": "message", "role": "system", "content": "w " * 5}]
+        fits = [say("user", "w" * 500), say("assistant", "w " * 500), say("user", "w " * 9)]
+        with pytest.raises(InvalidParameter, match="at least 11 tokens"):
+            await desk.create(input=words)
+        assert (await routed(desk, input=fits))["status"] == "completed"
 
     async def test_without_a_known_length_or_the_wish_all_is_sent_and_nothing_counted(self, desk: Desk) -> None:
         await turn(desk, input=LONG, truncation="auto")
@@ -129,7 +177,7 @@ class TestCompaction:
         ("count", "fields"),
         [
             (THRESHOLD - 1, {"context_management": [{"type": "compaction", "compact_threshold": THRESHOLD}]}),
-            (5000, {"context_management": [{"type": "compaction"}]}),
+            (5000, {"context_management": [{"type": "compaction", "compact_threshold": 100_000}]}),
             (5000, {}),
             (5000, {"input": "Hi", "context_management": [{"type": "compaction", "compact_threshold": THRESHOLD}]}),
         ],
@@ -331,7 +379,7 @@ async def test_files_are_read_off_the_loop_and_other_contexts_on_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[bool] = []
-    wire = type(desk.turn()._wire)
+    wire = ChatWire
     write = wire.request
 
     def noted(*arguments: object, **options: object) -> bytes:
@@ -341,7 +389,7 @@ async def test_files_are_read_off_the_loop_and_other_contexts_on_it(
     monkeypatch.setattr(wire, "request", noted)
     file = {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64,SGVsbG8="}
     await turn(desk, input="Hi")
-    assert threads == [True]
+    assert threads == [True]  # what was written to see whether it can be sent is what is sent
     for item in (
         {"type": "message", "role": "user", "content": [file]},
         {"type": "function_call_output", "call_id": "a", "output": [file]},

@@ -21,8 +21,9 @@ from unit.services.responses.support import ScriptedModel, turn_of
 KEYS = {
     "id", "object", "created_at", "status", "completed_at", "background", "error", "incomplete_details", "instructions",
     "max_output_tokens", "max_tool_calls", "model", "output", "parallel_tool_calls", "previous_response_id",
-    "reasoning", "safety_identifier", "prompt_cache_key", "service_tier", "store", "temperature", "top_p",
-    "top_logprobs", "presence_penalty", "frequency_penalty", "text", "tool_choice", "tools", "truncation", "usage",
+    "reasoning", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier", "store",
+    "temperature", "top_p", "top_logprobs", "presence_penalty", "frequency_penalty", "text", "tool_choice", "tools",
+    "truncation", "usage",
     "metadata",
 }  # fmt: skip
 NEVER_NULL = {

@@ -13,6 +13,7 @@ from llama_conversations.services.responses.token_estimate import (
     MESSAGE_TOKENS,
     REPLY_TOKENS,
     item_tokens,
+    least_tokens,
     request_tokens,
     text_tokens,
 )
@@ -119,3 +120,22 @@ def test_instructions_of_a_request_in_the_responses_api_count_as_a_message():
     without = {"input": [{"type": "message", "role": "user", "content": "four"}]}
     counted = request_tokens(orjson.dumps(without | {"instructions": "four"}))
     assert counted == request_tokens(orjson.dumps(without)) + MESSAGE_TOKENS + 1
+
+
+def test_a_request_has_at_least_as_many_tokens_as_its_users_tools_and_instructions_have_words():
+    said = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": [{"type": "text", "text": "one two\nthree\u00a0and"}, {"type": "image_url"}]},
+        {"role": "assistant", "content": "of whom templates leave out what they like", "tool_calls": [{"id": "c"}]},
+        {"role": "tool", "tool_call_id": "c", "content": "four five"},
+        {"role": "user", "content": None},
+    ]
+    assert least_tokens(orjson.dumps({"messages": said})) == 7
+    items = [{"role": "user", "content": "one"}, {"type": "function_call_output", "output": "two three"}]
+    assert least_tokens(orjson.dumps({"input": items, "instructions": "Be kind."})) == 5
+    assert least_tokens(orjson.dumps({"messages": [{"role": "user", "content": "\u00a0" * 99}]})) == 1
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_words_are_never_more_than_a_byte_pair_encoding_can_make_of_them(text):
+    assert least_tokens(orjson.dumps({"messages": [{"role": "user", "content": text}]})) <= len(text)

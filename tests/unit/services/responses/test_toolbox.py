@@ -61,9 +61,7 @@ async def test_the_server_lists_calls_and_answers_and_the_model_speaks_again(box
     response = check_stream(events)
     assert kinds(response) == ["mcp_list_tools", "mcp_call", "message"]
     listed, made, _ = response["output"]
-    assert listed["tools"] == [
-        {"name": "echo", "description": None, "input_schema": {"type": "object"}, "annotations": None}
-    ]
+    assert listed["tools"] == [{"name": "echo", "input_schema": {"type": "object"}}]
     assert (made["name"], made["arguments"], made["output"], made["error"]) == ("echo", '{"x":1}', '{"x":1}', None)
     assert made["approval_request_id"] is None
     assert box.tools.seen == [
@@ -171,7 +169,7 @@ async def test_a_server_that_cannot_list_its_tools_has_none_and_says_why(desk: D
     assert "tools" not in desk.model.bodies[0]
     desk.tools.definitions = ()
     again = await turn(desk, previous_response_id=response["id"])
-    assert of(again, "mcp_list_tools")["error"] is None
+    assert "error" not in of(again, "mcp_list_tools")
 
 
 async def test_a_server_that_is_unreachable_is_not_asked_twice_in_a_turn(box: Desk) -> None:
@@ -214,11 +212,12 @@ async def test_of_too_many_calls_the_last_fail_and_the_model_may_call_no_more(bo
     assert [body.get("tool_choice") for body in box.model.bodies] == [None, None, "none"]
 
 
-async def test_a_model_that_calls_though_it_may_not_ends_with_failed_calls(box: Desk) -> None:
-    box.model.rounds = [[call(0, f"call_{n}", "echo", "{}"), end("tool_calls")] for n in range(3)]
+async def test_a_model_that_calls_though_it_may_not_is_not_asked_again(box: Desk) -> None:
+    box.model.script = [call(0, "call_a", "echo", "{}"), end("tool_calls")]
     response = await turn(box, max_tool_calls=1)
     statuses = [item["status"] for item in response["output"] if item["type"] == "mcp_call"]
-    assert statuses == ["completed", "failed", "failed"]
+    assert statuses == ["completed", "failed"]
+    assert [body.get("tool_choice") for body in box.model.bodies] == [None, "none"]
 
 
 async def test_a_call_that_was_cut_off_is_not_run(box: Desk) -> None:

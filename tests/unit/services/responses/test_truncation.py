@@ -58,6 +58,11 @@ def test_instructions_stay_wherever_they_stand():
     assert [each for each in items if each not in THREE] == list(drop_oldest(items, 99, one))
 
 
+def test_a_summary_of_what_was_before_stays():
+    summary = item(type="compaction", encrypted_content="sealed")
+    assert positions([summary, *THREE], 99) == [0, 5]
+
+
 def test_what_stands_before_the_first_user_goes_first():
     items = [said("system", "s"), said("assistant", "hello"), *THREE]
     assert positions(items, 1) == [0, 2, 3, 4, 5, 6]
