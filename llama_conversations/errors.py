@@ -38,6 +38,7 @@
     │   ├── RecordingMissing             nothing is recorded that a replay could answer with
     │   └── RecordingUnreadable          a recording's file is not one
     ├── ToolFailed                       a tool server could not be reached, or does not keep to its protocol
+    ├── SearchFailed                     a search service could not be reached, or did not answer as it should
     ├── TurnLost                         a turn's lease ran out before it could be committed
     ├── IdempotencyKeyLost               a key's lease ran out before its request had an effect
     ├── Overloaded                       try again later
@@ -433,6 +434,19 @@ class ToolFailed(StackError):
     def __init__(self, label: str, message: str, *, code: int | None = None) -> None:
         super().__init__(f"Tool server '{label}': {message}")
         self.label, self.message, self.code = label, message, code
+
+
+class SearchFailed(StackError):
+    """A search service failed us.
+
+    Args:
+        provider_id: Its provider's name in run.yaml.
+        reason: What happened, fit for the model and the caller: no credentials, and no address.
+    """
+
+    def __init__(self, provider_id: str, reason: str) -> None:
+        super().__init__(f"The search failed: {reason}.")
+        self.provider_id, self.reason = provider_id, reason
 
 
 class TurnLost(StackError):

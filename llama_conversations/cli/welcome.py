@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from llama_conversations.stack.known_apis import INFERENCE
 from llama_conversations.stack.stack import Stack
 
 MODELS_SHOWN = 4
@@ -38,13 +39,15 @@ def base_url(host: str, port: int) -> str:
 
 
 def provider_lines(stack: Stack) -> Iterator[str]:
-    """A line for every provider that is on, with its models, and for every one that is not, with the reason."""
+    """A line for every provider that is on, with its models if it has any to offer, and for every one that is not,
+    with the reason."""
     names = stack.model_names()
     refresh = stack.loaded.config.model_refresh_seconds
     for provider in stack.providers:
         models = names.get(provider.provider_id, ())
         found = _some(models) if models else f"no models found; asked again every {refresh:g} seconds"
-        yield f"Provider  [bold]{provider.provider_id}[/] ({provider.provider_type}): {escape(found)}"
+        told = f": {escape(found)}" if provider.api == INFERENCE else ""
+        yield f"Provider  [bold]{provider.provider_id}[/] ({provider.provider_type}){told}"
     for skipped in stack.loaded.skipped_providers:
         name = skipped.provider_id or skipped.provider_type
         yield f"[dim]skipped[/]   [dim]{escape(name)} ({skipped.provider_type}): {escape(skipped.reason)}[/]"

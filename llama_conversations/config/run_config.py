@@ -24,7 +24,7 @@ from llama_conversations.config.findings import KeyPath, unknown_name
 from llama_conversations.config.settings import SettingsModel, demand_error, located_errors, plain_error
 
 CONFIG_VERSION = 1
-KNOWN_APIS = ("inference", "tool_runtime")
+KNOWN_APIS = ("inference", "tool_runtime", "web_search")
 DEFAULT_BACKEND = "default"
 DEFAULT_DATABASE = "~/.llama_conversations/state.db"
 MEBIBYTE = 1024 * 1024

@@ -146,6 +146,7 @@ _TABLE: Mapping[type[BaseException], Callable[[Any], Refusal]] = dict(
         _row(errors.RecordingMissing, Refusal(424, "upstream_error", "recording_missing")),
         _row(errors.RecordingUnreadable, Refusal(424, "upstream_error", "recording_unreadable")),
         _row(errors.ToolFailed, Refusal(424, "external_connector_error", "http_error", "tools")),
+        _row(errors.SearchFailed, Refusal(424, "external_connector_error", "http_error", "tools")),
         _row(errors.TurnLost, _server_error(500)),
         _row(errors.IdempotencyKeyLost, _server_error(503, _SOON)),
         _row(errors.Overloaded, _server_error(503, _SOON)),

@@ -7,7 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from llama_conversations.apis.tools import ToolRuntime, ToolServer, ToolSession
+from llama_conversations.apis.web_search import WebSearch
 from llama_conversations.errors import InvalidParameter, UnsupportedParameter
+from llama_conversations.services.searches import WebSearches
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.tools import McpServerTool, Tool
 
@@ -21,15 +23,22 @@ class ToolGroup:
 
 
 class ToolServers:
-    """Opens sessions with the servers that ``mcp`` tools name.
+    """Opens sessions with the servers that ``mcp`` tools name, and has the searches that ``web_search`` tools ask for.
 
     Args:
         runtimes: Tool runtimes by provider id; a live view, complete once the stack is open.
         groups: The registered groups, by the name that ``connector_id`` gives.
+        searches: Providers of web searches by id; a live view, likewise.
     """
 
-    def __init__(self, runtimes: Mapping[str, ToolRuntime], groups: Mapping[str, ToolGroup]) -> None:
+    def __init__(
+        self,
+        runtimes: Mapping[str, ToolRuntime],
+        groups: Mapping[str, ToolGroup],
+        searches: Mapping[str, WebSearch] | None = None,
+    ) -> None:
         self._runtimes, self._groups = runtimes, groups
+        self.searches = WebSearches({} if searches is None else searches)
 
     def check(self, tool: McpServerTool, param: str) -> None:
         """Refuse what no session can be opened for; ``param`` is the tool's place in the request.

@@ -11,11 +11,13 @@ from llama_conversations.apis.inference import Inference
 from llama_conversations.apis.prompts import Prompts
 from llama_conversations.apis.responses import Responses
 from llama_conversations.apis.tools import ToolRuntime
+from llama_conversations.apis.web_search import WebSearch
 
 INFERENCE = "inference"
 TOOL_RUNTIME = "tool_runtime"
+WEB_SEARCH = "web_search"
 
-PROVIDER_APIS: Mapping[str, type] = {INFERENCE: Inference, TOOL_RUNTIME: ToolRuntime}
+PROVIDER_APIS: Mapping[str, type] = {INFERENCE: Inference, TOOL_RUNTIME: ToolRuntime, WEB_SEARCH: WebSearch}
 """What run.yaml lists providers of, each with the protocol that they implement."""
 
 SERVICE_APIS: Mapping[str, type] = {

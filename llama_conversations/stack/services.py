@@ -11,6 +11,7 @@ from llama_conversations.apis.chat import ChatCompletions
 from llama_conversations.apis.inference import Inference
 from llama_conversations.apis.responses import Responses
 from llama_conversations.apis.tools import ToolRuntime
+from llama_conversations.apis.web_search import WebSearch
 from llama_conversations.config.run_config import StackRunConfig
 from llama_conversations.services.chat import ChatCompletionsServiceImpl
 from llama_conversations.services.conversations import ConversationServiceImpl
@@ -48,24 +49,33 @@ class Services:
         return {name: getattr(self, name) for name in SERVICE_APIS}
 
 
+@dataclass(frozen=True)
+class Implementations:
+    """The providers of each API by their ids, in the order of run.yaml; live views, complete once the stack is open."""
+
+    inference: Mapping[str, Inference]
+    tool_runtimes: Mapping[str, ToolRuntime]
+    searches: Mapping[str, WebSearch]
+
+
 def build_services(
     config: StackRunConfig,
     storage: Storage,
-    inference: Mapping[str, Inference],
-    tool_runtimes: Mapping[str, ToolRuntime],
+    implementations: Implementations,
     providers: Sequence[ProviderEntry],
     inference_types: Sequence[str],
 ) -> Services:
     """Make the services; nothing is started.
 
     Args:
-        inference: Inference providers by id; a live view, complete once the stack is open.
-        tool_runtimes: Tool runtime providers by id; likewise.
-        providers: All providers; likewise.
+        providers: All providers; a live view, complete once the stack is open.
         inference_types: The types of the inference providers.
     """
     models = ModelsServiceImpl(
-        storage.registry, inference, _aliases(config), DiscoveryTiming(refresh=config.model_refresh_seconds)
+        storage.registry,
+        implementations.inference,
+        _aliases(config),
+        DiscoveryTiming(refresh=config.model_refresh_seconds),
     )
     return Services(
         conversations=ConversationServiceImpl(
@@ -74,7 +84,7 @@ def build_services(
         responses=ResponsesServiceImpl(
             TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets),
             models,
-            ToolServers(tool_runtimes, _tool_groups(config)),
+            ToolServers(implementations.tool_runtimes, _tool_groups(config), implementations.searches),
             _turn_settings(config),
         ),
         chat_completions=ChatCompletionsServiceImpl(models),

@@ -14,6 +14,7 @@ from llama_conversations.apis.conversations import Conversations
 from llama_conversations.apis.inference import Inference
 from llama_conversations.apis.prompts import Prompts
 from llama_conversations.apis.tools import ToolRuntime
+from llama_conversations.apis.web_search import WebSearch
 from llama_conversations.config.loader import LoadedConfig
 from llama_conversations.config.masking import mask_secrets
 from llama_conversations.log import get_logger
@@ -27,7 +28,7 @@ from llama_conversations.stack.provider_spec import Provider, ProviderContext
 from llama_conversations.stack.recording.inference import recorded
 from llama_conversations.stack.registry import ProviderSpecs, provider_specs
 from llama_conversations.stack.resolver import ResolvedProvider, resolve
-from llama_conversations.stack.services import Services, build_services
+from llama_conversations.stack.services import Implementations, Services, build_services
 from llama_conversations.storage.open import Storage, open_storage
 from llama_conversations.wire.base import JsonValue
 
@@ -55,6 +56,7 @@ class Stack:
         self._opened = ClosingStack(loaded.config.server.shutdown_timeout_seconds)
         self._inference: dict[str, Inference] = {}
         self._tool_runtimes: dict[str, ToolRuntime] = {}
+        self._searches: dict[str, WebSearch] = {}
         self._providers: list[ProviderEntry] = []
         self._storage: Storage | None = None
         self._services: Services | None = None
@@ -154,9 +156,8 @@ class Stack:
         self._opened.push("storage", lambda: _leave(storing))
         await self._open_keys(self._storage)
         types = sorted({provider.spec.provider_type for provider in self._resolved if provider.api == INFERENCE})
-        services = self._services = build_services(
-            config, self._storage, self._inference, self._tool_runtimes, self._providers, types
-        )
+        implementations = Implementations(self._inference, self._tool_runtimes, self._searches)
+        services = self._services = build_services(config, self._storage, implementations, self._providers, types)
         available: dict[str, object] = dict(services.by_name())
         for resolved in self._resolved:
             available[resolved.api] = await self._open_provider(resolved, available)
@@ -188,6 +189,8 @@ class Stack:
             self._inference[resolved.provider_id] = provider
         if isinstance(provider, ToolRuntime):
             self._tool_runtimes[resolved.provider_id] = provider
+        if isinstance(provider, WebSearch):
+            self._searches[resolved.provider_id] = provider
         self._providers.append(_entry(resolved, provider))
         log.info("Provider '%s' (%s) is open", resolved.provider_id, resolved.spec.provider_type)
         return provider

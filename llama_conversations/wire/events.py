@@ -88,6 +88,18 @@ class OutputTextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputTextAnnotationAdded:
+    """What stands in a stretch of the text, such as a page that it cites."""
+
+    item_id: str
+    output_index: int
+    content_index: int
+    annotation_index: int
+    annotation: JsonObject
+    type: str = "response.output_text.annotation.added"
+
+
+@dataclass(frozen=True, slots=True)
 class OutputTextDone:
     """The text of a part, whole."""
 
@@ -303,6 +315,33 @@ class McpListToolsFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSearchCallInProgress:
+    """A search of the web begins."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.web_search_call.in_progress"
+
+
+@dataclass(frozen=True, slots=True)
+class WebSearchCallSearching:
+    """It is known what is searched for."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.web_search_call.searching"
+
+
+@dataclass(frozen=True, slots=True)
+class WebSearchCallCompleted:
+    """The search has brought its results."""
+
+    item_id: str
+    output_index: int
+    type: str = "response.web_search_call.completed"
+
+
+@dataclass(frozen=True, slots=True)
 class Forwarded:
     """An event that an upstream wrote; its ``sequence_number`` is replaced."""
 
@@ -318,6 +357,7 @@ Event: TypeAlias = (
     | ContentPartAdded
     | ContentPartDone
     | OutputTextDelta
+    | OutputTextAnnotationAdded
     | OutputTextDone
     | RefusalDelta
     | RefusalDone
@@ -339,6 +379,9 @@ Event: TypeAlias = (
     | McpListToolsInProgress
     | McpListToolsCompleted
     | McpListToolsFailed
+    | WebSearchCallInProgress
+    | WebSearchCallSearching
+    | WebSearchCallCompleted
     | Forwarded
 )
 

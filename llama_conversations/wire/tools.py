@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -76,6 +76,39 @@ class McpServerTool(OpenModel):
     require_approval: Annotated[Literal["always", "never"] | McpApproval, ByJsonType()] | None = None
 
 
+WebSearchType = Literal["web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"]
+"""One tool under its name of today and its former ones."""
+
+WEB_SEARCH_TYPES: tuple[WebSearchType, ...] = get_args(WebSearchType)
+
+
+class WebSearchFilters(OpenModel):
+    """Which pages may be found: those of these domains, and of their subdomains."""
+
+    allowed_domains: Array[str] | None = None
+
+
+class UserLocation(OpenModel):
+    """Roughly where the user is; ``country`` is a two-letter code."""
+
+    type: Literal["approximate"] = "approximate"
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    timezone: str | None = None
+
+
+class WebSearchTool(OpenModel):
+    """Searches of the web: by this server where it has a provider for them, otherwise by an upstream that can."""
+
+    type: WebSearchType
+    filters: WebSearchFilters | None = None
+    user_location: UserLocation | None = None
+    search_context_size: Literal["low", "medium", "high"] | None = None
+    external_web_access: bool | None = None
+    search_content_types: Array[str] | None = None
+
+
 class OtherTool(OpenModel):
     """A tool of the API that this server does not run."""
 
@@ -91,14 +124,10 @@ class OtherTool(OpenModel):
         "programmatic_tool_calling",
         "shell",
         "tool_search",
-        "web_search",
-        "web_search_2025_08_26",
-        "web_search_preview",
-        "web_search_preview_2025_03_11",
     ]
 
 
-Tool = Annotated[FunctionTool | CustomTool | McpServerTool | OtherTool, ByKey("type")]
+Tool = Annotated[FunctionTool | CustomTool | McpServerTool | WebSearchTool | OtherTool, ByKey("type")]
 
 ToolMode = Literal["none", "auto", "required"]
 
@@ -133,6 +162,12 @@ class AllowedTools(OpenModel):
     tools: Annotated[Array[dict[str, JsonValue]], Field(min_length=1)]
 
 
+class WebSearchChoice(OpenModel):
+    """The web must be searched."""
+
+    type: WebSearchType
+
+
 class OtherChoice(OpenModel):
     """A choice among tools that this server does not run."""
 
@@ -146,9 +181,9 @@ class OtherChoice(OpenModel):
         "image_generation",
         "programmatic_tool_calling",
         "shell",
-        "web_search_preview",
-        "web_search_preview_2025_03_11",
     ]
 
 
-ToolChoiceObject = Annotated[FunctionChoice | CustomChoice | McpChoice | AllowedTools | OtherChoice, ByKey("type")]
+ToolChoiceObject = Annotated[
+    FunctionChoice | CustomChoice | McpChoice | AllowedTools | WebSearchChoice | OtherChoice, ByKey("type")
+]

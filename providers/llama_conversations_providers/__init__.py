@@ -13,6 +13,6 @@ __all__ = ["provider_specs"]
 def provider_specs() -> list[ProviderSpec]:
     """Every built-in kind of provider; named by the entry point ``llama_conversations.providers``."""
     # only who asks for the specs pays for pydantic
-    from llama_conversations_providers import inference, tool_runtime
+    from llama_conversations_providers import inference, tool_runtime, web_search
 
-    return [*inference.specs(), *tool_runtime.specs()]
+    return [*inference.specs(), *tool_runtime.specs(), *web_search.specs()]

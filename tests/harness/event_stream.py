@@ -1,9 +1,10 @@
 """What every stream of response events must be, whatever the model said: one validator for all tests that see a stream.
 
 It knows messages, reasoning, and calls of functions, of custom tools and of MCP tools, requests for approval, lists of
-tools, compactions and hosted searches. Every item is empty when it is added (a compaction is whole, a search has
+tools, compactions and searches of the web. Every item is empty when it is added (a compaction is whole, a search has
 nothing that grows), grows by deltas that add up, and is done once. The model writes one item at a time; an MCP call
-stays open, with its arguments done, until its tool has answered, and so do others beside it.
+stays open, with its arguments done, until its tool has answered, and so do others beside it, and searches that are
+under way.
 
 Source: OpenAI API reference, Responses, streaming events; orders as observed live.
 """
@@ -138,7 +139,7 @@ class _Item:
     @property
     def is_being_written(self) -> bool:
         waits_for_tool = self.kind == "mcp_call" and self.arguments is not None and self.arguments.text_done
-        return self.done is None and not waits_for_tool
+        return self.done is None and not waits_for_tool and "searching" not in self.stages
 
 
 _TEXT_OF = {
@@ -147,14 +148,13 @@ _TEXT_OF = {
     "reasoning_text": "text",
     "summary_text": "text",
 }
-_SEARCH = ("in_progress", "searching", "completed", "failed")
 _STAGES = {
-    "web_search_call": _SEARCH,
-    "file_search_call": _SEARCH,
+    "web_search_call": ("in_progress", "searching", "completed"),
+    "file_search_call": ("in_progress", "searching", "completed", "failed"),
     "code_interpreter_call": ("in_progress", "interpreting", "completed"),
     "image_generation_call": ("in_progress", "generating", "completed"),
 }
-"""Of what a hosted tool does, in this order."""
+"""Of what a hosted tool does, in this order; a search of the web that fails has no event that says so."""
 
 _MEMBERS = {"message": {"output_text", "refusal"}, "reasoning": {"reasoning_text"}}
 _EMPTY = {
@@ -289,7 +289,12 @@ class StreamedOutput:
             assert shown["status"] in _STATUSES[kind]
         else:
             assert "status" not in shown
-        if kind in _STAGES:
+        if kind == "web_search_call":
+            stages = _STAGES[kind]
+            reached = (stages,) if shown["status"] == "completed" else (stages[:1], stages[:2])
+            assert tuple(item.stages) in reached, item.stages
+            assert shown["action"]["type"] in ("search", "open_page", "find_in_page")
+        elif kind in _STAGES:
             assert item.stages[-1] == shown["status"], item.stages
         if item.code:
             assert shown["code"] == "".join(item.code)
@@ -333,6 +338,8 @@ class StreamedOutput:
         assert not part.text_done, "a text is done twice"
         assert event[_TEXT_OF[part.kind]] == part.text, "deltas do not add up"
         assert event.get("logprobs", []) == part.logprobs
+        for cited in part.annotations:
+            assert 0 <= cited["start_index"] < cited["end_index"] <= len(part.text), "it cites what is not in the text"
         part.text_done = True
 
     def _arguments_delta(self, event: JsonObject) -> None:
@@ -356,6 +363,7 @@ class StreamedOutput:
     def _annotation_added(self, event: JsonObject) -> None:
         part = self._part(event)
         assert part.kind == "output_text"
+        assert not part.text_done, "an annotation behind the whole text"
         assert event["annotation_index"] == len(part.annotations), "annotations are added out of order"
         part.annotations.append(event["annotation"])
 

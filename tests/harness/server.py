@@ -21,6 +21,9 @@ STOP_SECONDS = 40
 UPSTREAM_KEY = "sk-upstream-secret"
 """What the server shows the model server, and nobody else."""
 
+SEARCH_KEY = "sk-search-secret"
+"""What the server shows the search service, and nobody else."""
+
 _SERVING = re.compile(r"Serving\s+(http://\S+/v1)")
 
 
@@ -42,6 +45,12 @@ def scripted_config(directory: Path, model_url: str, **sections: object) -> dict
         "server": {"port": 0, "shutdown_timeout_seconds": 10},
     }
     return config | sections
+
+
+def search_providers(url: str, **settings: object) -> list[dict[str, object]]:
+    """What a run.yaml has under ``web_search`` for a service that answers as SearXNG does."""
+    config = {"preset": "searxng", "url": url, "api_key": SEARCH_KEY, **settings}
+    return [{"provider_id": "search", "provider_type": "remote::web-search", "config": config}]
 
 
 class StackServer:

@@ -49,6 +49,11 @@ def of_type(response: JsonObject, kind: str) -> list[Any]:
     return [item for item in response["output"] if item["type"] == kind]
 
 
+def called(body: JsonObject) -> list[str]:
+    """The names of the functions that a request to a model server says were called."""
+    return [call["function"]["name"] for message in body["messages"] for call in message.get("tool_calls", ())]
+
+
 def offered(body: JsonObject) -> list[str]:
     """The names of the functions that a request to a model server offers."""
     return [tool["function"]["name"] for tool in body.get("tools", [])]

@@ -15,5 +15,6 @@ tool ``slow`` waits at a gate, which a test opens.
 
 from scripted_mcp.client import LoggedRequest, ScriptedMcp
 from scripted_mcp.front import GOOD_TENANT, GOOD_TOKEN
+from scripted_mcp.tools import ODD_NAMES
 
-__all__ = ["GOOD_TENANT", "GOOD_TOKEN", "LoggedRequest", "ScriptedMcp"]
+__all__ = ["GOOD_TENANT", "GOOD_TOKEN", "ODD_NAMES", "LoggedRequest", "ScriptedMcp"]

@@ -41,9 +41,22 @@ NUMBERS: dict[str, object] = {
 SUM: dict[str, object] = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
 ANYTHING: dict[str, object] = {"type": "object"}
 
-LISTINGS = ("plain", "pages", "circle", "endless", "bulky")
+LISTINGS = ("plain", "pages", "circle", "endless", "bulky", "odd", "many")
 """``pages``: 25 tools, ten on a page. ``circle``: the second page leads to itself. ``endless``: empty pages for ever.
-``bulky``: every page holds a megabyte."""
+``bulky``: every page holds a megabyte. ``odd``: the names of ``ODD_NAMES``. ``many``: 200 tools."""
+
+ODD_NAMES = (
+    "files.read",
+    "files read",
+    "files_read",
+    "b" * 70,
+    "b" * 69 + "c",
+    "天气",
+    "-",
+    "web_search",
+    "web_search",
+)
+"""Names that chat completions refuse, or that become the same there, or that stand twice. Each tool says its own."""
 
 _FIXED: dict[str, list[ContentBlock]] = {
     "parts": [TextContent(text="first"), TextContent(text="second")],
@@ -83,6 +96,11 @@ class Tools:
             case "bulky":
                 bulk = Tool(name=f"tool_{page}", description="x" * 1_000_000, input_schema=ANYTHING)
                 return ListToolsResult(tools=[bulk], next_cursor=str(page + 1))
+            case "odd":
+                return ListToolsResult(tools=[Tool(name=name, input_schema=ANYTHING) for name in ODD_NAMES])
+            case "many":
+                names = [f"tool_{number}" for number in range(200)]
+                return ListToolsResult(tools=[Tool(name=name, input_schema=ANYTHING) for name in names])
         return ListToolsResult(tools=_plain_tools())
 
     async def call(
@@ -119,6 +137,8 @@ class Tools:
                     message="Which one?", requested_schema={"type": "object", "properties": {}}
                 )
                 return InputRequiredResult(input_requests={"which": ElicitRequest(params=form)})
+            case name if name in ODD_NAMES:
+                return _text(name)
             case name if name in _FIXED:
                 return CallToolResult(content=_FIXED[name])
         raise MCPError(-32602, f"Unknown tool: {params.name}")

@@ -159,6 +159,15 @@ def _all_hosted(director: ResponsesDirector, request: ResponsesRequest) -> Reply
     )
 
 
+def _searching(director: ResponsesDirector, request: ResponsesRequest) -> Reply:
+    """Calls a function for searches with what the user says, and repeats what it answers."""
+    if request.outputs:
+        return Reply((director.message(f"It says: {request.outputs[-1]}"),))
+    arguments = json.dumps({"query": request.last_user_text})
+    call = {"status": "completed", "call_id": director.issue("call_"), "name": "web_search", "arguments": arguments}
+    return Reply((director.item("fc", "function_call", **call),))
+
+
 def _cut_off(reason: str) -> Mode:
     return lambda director, _: Reply((director.message("Once upon", status="incomplete"),), reason=reason)
 
@@ -200,6 +209,7 @@ _OWN_MODES: dict[str, Mode] = {
     "refusal": _refused,
     "hosted": _hosted,
     "all-hosted": _all_hosted,
+    "searching": _searching,
     "length": _cut_off("max_output_tokens"),
     "content-filter": _cut_off("content_filter"),
     "slow": _slow,

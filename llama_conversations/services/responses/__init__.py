@@ -22,11 +22,14 @@
         history.py                what was read lately; settled_messages.py: what of it is told in bytes that stay
         context_window.py         what does not fit: refused, truncated (truncation.py), compacted; token_estimate.py
         toolbox.py                whose a call is, and what the server's own tools answer
+          mcp_tools.py            tools of MCP servers
+          search_tool.py          the web search; web_search_item.py: its item
+          citations.py            the pages that a text names
         model_wire.py             how a model is asked
           chat_wire.py            in chat completions
             chat_messages.py, chat_parts.py, files.py, document_text.py, chat_request.py    items and parameters
             chat_deltas.py, think_tags.py                                                   chunks -> deltas
-          responses_wire.py       in the Responses API
+          responses_wire.py       in the Responses API; responses_input.py: what it takes of a history
         call_order.py             deltas, so that each call is together
         output.py                 deltas -> output items and their events; output_items.py: each type of item
       snapshot.py                 the response object at any moment; failures.py: its error

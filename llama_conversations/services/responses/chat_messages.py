@@ -14,7 +14,15 @@ from typing import TypeAlias
 import orjson
 
 from llama_conversations.errors import InvalidParameter
-from llama_conversations.services.responses.chat_parts import Answer, Call, Speech, Utterance, utterances
+from llama_conversations.services.responses.chat_parts import (
+    Answer,
+    Call,
+    Named,
+    Speech,
+    Utterance,
+    plain_name,
+    utterances,
+)
 from llama_conversations.wire.events import JsonObject
 from llama_conversations.wire.items import Compaction, Item, Message
 
@@ -27,7 +35,9 @@ Unseal: TypeAlias = Callable[[str], str | None]
 """From ``encrypted_content`` to the text that this server sealed; ``None`` for what it did not."""
 
 
-def chat_messages(preamble: Sequence[Utterance], items: Sequence[Item], unseal: Unseal) -> list[bytes]:
+def chat_messages(
+    preamble: Sequence[Utterance], items: Sequence[Item], unseal: Unseal, named: Named = plain_name
+) -> list[bytes]:
     """The messages that the model is given, each as JSON: what stands before the conversation, then its items.
 
     A tool's output stands right behind the message that calls it, wherever it stands among the items: model servers
@@ -36,7 +46,7 @@ def chat_messages(preamble: Sequence[Utterance], items: Sequence[Item], unseal: 
     Errors: ``InvalidParameter`` for a call without output or an output without call, ``UnsupportedParameter`` for
     content that chat completions cannot carry.
     """
-    spoken = [*preamble, *utterances(after_compaction(items), unseal)]
+    spoken = [*preamble, *utterances(after_compaction(items), unseal, named)]
     return [orjson.dumps(message) for message in _Conversion(spoken).messages()]
 
 

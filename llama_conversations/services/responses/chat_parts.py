@@ -1,8 +1,8 @@
 """What an item says in a chat: somebody speaks, the assistant calls a tool, a tool answers, or nothing.
 
-Tools that only the Responses API knows (custom tools, shells, patches, MCP, computers) are told as functions: chat
-completions know no others. What a hosted tool kept to itself (a web search, a generated image, encrypted reasoning) is
-left out; docs/compatibility.md has the list.
+Tools that only the Responses API knows (custom tools, shells, patches, MCP, computers, searches) are told as functions:
+chat completions know no others. What a hosted tool kept to itself (a generated image, encrypted reasoning) is left out;
+docs/compatibility.md has the list.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ from llama_conversations.wire.items import (
     Message,
     ShellCall,
     ShellCallOutput,
+    WebSearch,
+    WebSearchCall,
 )
 
 
@@ -86,14 +88,34 @@ Utterance: TypeAlias = Speech | Call | Answer
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 """Model servers other than OpenAI's know no developer role; OpenAI's takes system for it (Chat Completions, roles)."""
 
+WEB_SEARCH = "web_search"
+"""What the model calls the web search, unless the client has a function of that name."""
+
 MAX_NAME = 64
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 SUMMARY = "Summary of the conversation so far:\n\n"
 REFUSED = "The user did not allow this call."
 
+_NOT_KEPT = "The results of this search were not kept."
+_NOTHING_FOUND = "Nothing was found."
 
-def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> Iterator[Utterance]:
+
+ServerRun: TypeAlias = McpCall | McpApprovalRequest | WebSearchCall
+"""A call that this server runs, or would run if the client let it."""
+
+Named: TypeAlias = Callable[[ServerRun], str]
+"""By what name the model knows the tool of a call: the one that it is offered, where it is offered."""
+
+
+def plain_name(item: ServerRun) -> str:
+    """A tool's own name, as far as chat completions let functions be called by it."""
+    return WEB_SEARCH if isinstance(item, WebSearchCall) else function_name(item.name)
+
+
+def utterances(
+    items: Sequence[Item], unseal: Callable[[str], str | None], named: Named = plain_name
+) -> Iterator[Utterance]:
     """What the items say, in their order.
 
     Errors: ``UnsupportedParameter`` and ``InvalidParameter`` for content that cannot be carried.
@@ -110,8 +132,12 @@ def utterances(items: Sequence[Item], unseal: Callable[[str], str | None]) -> It
                 yield Speech("system" if asked else "user", SUMMARY + summary)
         elif isinstance(item, McpApprovalRequest):
             if item.id in refused:
-                yield Call(item.id, function_name(item.name), told_arguments(item.arguments))
+                yield Call(item.id, named(item), told_arguments(item.arguments))
                 yield Answer(item.id, refused[item.id])
+        elif isinstance(item, McpCall):
+            yield from _mcp_call(item, named(item))
+        elif isinstance(item, WebSearchCall):
+            yield from web_search(item, named(item))
         else:
             told = _TOLD.get(type(item))
             if told is not None:
@@ -248,10 +274,10 @@ def _output(item: FunctionCallOutput | CustomToolCallOutput) -> Iterator[Utteran
     yield _answer(item.call_id, item.output)
 
 
-def _mcp_call(item: McpCall) -> Iterator[Utterance]:
+def _mcp_call(item: McpCall, name: str) -> Iterator[Utterance]:
     if item.output is None and item.error is None:
         return
-    yield Call(item.id, function_name(item.name), told_arguments(item.arguments))
+    yield Call(item.id, name, told_arguments(item.arguments))
     yield Answer(item.id, item.output if item.error is None else f"Error: {_json(item.error)}")  # type: ignore[arg-type]
 
 
@@ -296,6 +322,30 @@ def _file_search(item: FileSearchCall) -> Iterator[Utterance]:
         yield Answer(item.id, _json(item.results))
 
 
+def web_search(item: WebSearchCall, name: str) -> Iterator[Call | Answer]:
+    """A search that has ended, as a call and its answer; nothing for a page that was opened or looked through."""
+    action = item.action
+    query = (action.query or "; ".join(action.queries or ())) if isinstance(action, WebSearch) else ""
+    if query and item.status in ("completed", "failed"):
+        yield Call(item.id, name, _json({"query": query}))
+        yield Answer(item.id, _found(item))
+
+
+def _found(item: WebSearchCall) -> str:
+    """What a search brought, as far as the item tells.
+
+    ``results`` and ``error`` are no fields of the API's reference: within the turn that searches, items have them.
+    """
+    extra, action = item.model_extra or {}, item.action
+    if item.status == "failed":
+        return f"Error: {extra.get('error') or 'The search failed.'}"
+    results = extra.get("results")
+    if isinstance(results, list):
+        return _json(results) if results else _NOTHING_FOUND
+    sources = action.sources if isinstance(action, WebSearch) else None
+    return _NOT_KEPT if sources is None else _json([source.url for source in sources])
+
+
 def _code_interpreter(item: CodeInterpreterCall) -> Iterator[Utterance]:
     if item.outputs:
         yield Call(item.id, "code_interpreter", _json({"code": item.code}))
@@ -309,7 +359,6 @@ _TOLD: Mapping[type, Callable[[object], Iterator[Utterance]]] = cast(
         FunctionCallOutput: _output,
         CustomToolCall: _custom_call,
         CustomToolCallOutput: _output,
-        McpCall: _mcp_call,
         ShellCall: _shell_call,
         ShellCallOutput: _json_output,
         LocalShellCall: _local_shell_call,

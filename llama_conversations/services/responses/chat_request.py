@@ -19,6 +19,7 @@ from llama_conversations.wire.tools import (
     McpChoice,
     ToolChoiceObject,
     ToolMode,
+    WebSearchChoice,
 )
 
 _SAME_NAME = (
@@ -110,6 +111,8 @@ def _choice(choice: ToolMode | ToolChoiceObject | None, toolbox: Toolbox) -> Jso
     if isinstance(choice, McpChoice):
         name = toolbox.names_of_server(choice.server_label).get(choice.name or "")
         return "required" if name is None else {"type": "function", "function": {"name": name}}
+    if isinstance(choice, WebSearchChoice):
+        return {"type": "function", "function": {"name": toolbox.search_name}}
     if isinstance(choice, AllowedTools):
         return choice.mode
     return choice if isinstance(choice, str) else None

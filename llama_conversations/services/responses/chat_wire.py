@@ -35,7 +35,7 @@ class ChatWire:
         Errors: ``InvalidParameter``, ``UnsupportedParameter`` for a context that cannot be carried.
         """
         preamble = list(_preamble(self.prompt, self._turn.request.instructions))
-        messages = context.chat_messages(preamble, self._unseal)
+        messages = context.chat_messages(preamble, self._unseal, toolbox.name_of)
         if not messages and self._turn.generate:
             raise InvalidParameter(_NOTHING, param="input", code=None)
         return chat_request(self._turn, messages, toolbox, may_call=may_call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from enum import Enum, auto
 
 import orjson
@@ -24,7 +25,7 @@ from llama_conversations.services.responses.snapshot import (
     terminal_event,
 )
 from llama_conversations.services.responses.surroundings import Surroundings
-from llama_conversations.services.responses.tasks import one_after_the_other, uninterrupted
+from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import (
@@ -85,21 +86,26 @@ class RunningTurn:
         later is told by events. Closing the generator early (or cancelling its task) ends the turn as failed.
         """
         try:
-            async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+            async with self._new_toolbox() as toolbox:
                 context = await self._begin(toolbox)
                 self._stage = Stage.SHOWN
                 begun = response_body(self._begun, IN_PROGRESS)
                 yield ResponseEvent("response.created", begun)
                 yield ResponseEvent("response.in_progress", begun)
-                async for event in one_after_the_other(self._to_its_end(self._work(context, toolbox))):
-                    yield event
+                async with aclosing(self._to_its_end(self._work(context, toolbox))) as events:
+                    async for event in events:
+                        yield event
         finally:
             await self._clean_up()
 
     async def check_context(self) -> None:
         """Refuse, before the turn is queued, what could not be sent to the model. Errors: of the context."""
-        async with Toolbox(self.turn.request.tools or (), self._around.tool_servers) as toolbox:
+        async with self._new_toolbox() as toolbox:
             await self._rounds.read_context(toolbox, ABOVE_ALL)
+
+    def _new_toolbox(self) -> Toolbox:
+        request = self.turn.request
+        return Toolbox(request.tools or (), self._around.tool_servers, request.include or ())
 
     async def _begin(self, toolbox: Toolbox) -> Context:
         """Claim the turn and read its context; what could not be sent to the model is refused now."""
@@ -116,8 +122,9 @@ class RunningTurn:
         """Let the model and the tools work, and commit what came of it."""
         turn = self.turn
         output = self._rounds.new_output(context, toolbox)
-        async for event in one_after_the_other(self._rounds.events(context, toolbox, output)):
-            yield event
+        async with aclosing(self._rounds.events(context, toolbox, output)) as events:
+            async for event in events:
+                yield event
         outcome = _outcome(output)
         items = [
             _record(str(item["id"]), str(item["type"]), text)
@@ -129,8 +136,9 @@ class RunningTurn:
     async def _to_its_end(self, work: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """The events of the work, and the terminal one: what goes wrong is told, never raised."""
         try:
-            async for event in one_after_the_other(work):
-                yield event
+            async with aclosing(work) as events:
+                async for event in events:
+                    yield event
         except Exception as error:
             if not isinstance(error, StackError):
                 logger.exception("turn %s failed", self.turn.response_id)

@@ -10,7 +10,7 @@ from typing import overload
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.responses.chat_messages import Unseal, chat_messages
-from llama_conversations.services.responses.chat_parts import Utterance, call_ids
+from llama_conversations.services.responses.chat_parts import Named, Utterance, call_ids, plain_name
 from llama_conversations.services.responses.settled_messages import NOTHING_SETTLED, settle
 from llama_conversations.storage.records import HistoryMark, ItemRecord
 from llama_conversations.wire.items import INPUT_ITEM, Compaction, Item
@@ -104,23 +104,23 @@ class Context(Sequence[Item]):
         """The ids of all calls."""
         return self._settled.call_ids | call_ids(self.untold)
 
-    def chat_messages(self, preamble: Sequence[Utterance], unseal: Unseal) -> list[bytes]:
+    def chat_messages(self, preamble: Sequence[Utterance], unseal: Unseal, named: Named = plain_name) -> list[bytes]:
         """As the function of that name; the messages of the history's beginning are one piece. Errors: as there."""
         if any(isinstance(item, Compaction) for item in self._new):
-            return chat_messages(preamble, self, unseal)
+            return chat_messages(preamble, self, unseal, named)
         try:
-            self._settle(unseal)
+            self._settle(unseal, named)
             pieces = [self._settled.text] if self._settled.text else []
-            return [*chat_messages(preamble, (), unseal), *pieces, *chat_messages((), self.untold, unseal)]
+            return [*chat_messages(preamble, (), unseal), *pieces, *chat_messages((), self.untold, unseal, named)]
         except InvalidParameter:  # what is wrong is told of the whole
-            return chat_messages(preamble, self, unseal)
+            return chat_messages(preamble, self, unseal, named)
 
-    def _settle(self, unseal: Unseal) -> None:
+    def _settle(self, unseal: Unseal, named: Named) -> None:
         """Settle what can be; the next turn will find it done."""
         before, behind = self._settled, self._unsettled()
-        if before.items and any(isinstance(item, Compaction) for item in behind):
+        if before.items and (not before.fits(named) or any(isinstance(item, Compaction) for item in behind)):
             before, behind = NOTHING_SETTLED, read_items(self._history.records)
-        self._settled = self._history.settled = settle(before, behind, unseal)
+        self._settled = self._history.settled = settle(before, behind, unseal, named)
         self._behind = behind[self._settled.items - before.items :]
 
     def _unsettled(self) -> Sequence[Item]:

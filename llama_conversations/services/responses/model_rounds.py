@@ -18,11 +18,10 @@ from llama_conversations.services.responses.context_window import (
 )
 from llama_conversations.services.responses.history import NO_HISTORY, Context, read_items
 from llama_conversations.services.responses.model_wire import write_request
-from llama_conversations.services.responses.output import Output
-from llama_conversations.services.responses.output_items import CompactionItem, ReasoningItem
+from llama_conversations.services.responses.output import ItemMakers, Output
+from llama_conversations.services.responses.output_items import CompactionItem, MessageItem, ReasoningItem
 from llama_conversations.services.responses.secrets import COMPACTION, REASONING
 from llama_conversations.services.responses.surroundings import Surroundings, model_wire
-from llama_conversations.services.responses.tasks import one_after_the_other
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import HistoryMark
@@ -73,17 +72,17 @@ class ModelRounds:
         return Output(
             self._turn.partition,
             self._turn.model.provider_id,
-            toolbox.new_call,
-            self._new_reasoning,
+            ItemMakers(toolbox.new_call, self._new_reasoning, partial(MessageItem, cite=toolbox.citations)),
             taken_call_ids=context.call_ids,
             taken_ids=context.ids,
         )
 
     async def events(self, context: Context, toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """Let the model and the tools work until the output is whole. Errors: ``UpstreamError``."""
-        steps = (self._compact(context, toolbox, output), self._rounds(context, toolbox, output))
-        async for event in one_after_the_other(*steps):
-            yield event
+        for steps in (self._compact(context, toolbox, output), self._rounds(context, toolbox, output)):
+            async with aclosing(steps) as events:
+                async for event in events:
+                    yield event
 
     async def _rounds(self, context: Context, toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """The model speaks, the server's tools answer, the model speaks again, until it calls none of them.
@@ -93,19 +92,22 @@ class ModelRounds:
         if not self._turn.generate:
             return
         if toolbox.has_servers:
-            async for event in one_after_the_other(
-                toolbox.list_tools(context, output), toolbox.run_approved(context, output)
-            ):
-                yield event
-        left = min(self._turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
-        may_call = True
+            for steps in (toolbox.list_tools(context, output), toolbox.run_approved(context, output)):
+                async with aclosing(steps) as events:
+                    async for event in events:
+                        yield event
+        limit = min(self._turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
+        left = max(0, limit - toolbox.calls_run)
+        may_call = left > 0
         while True:
             request = await self._request(context, toolbox, output, may_call=may_call)
-            async for event in one_after_the_other(self._round(request, output)):
-                yield event
+            async with aclosing(self._round(request, output)) as events:
+                async for event in events:
+                    yield event
             calls = output.waiting_calls
-            async for event in one_after_the_other(toolbox.run(calls, left)):
-                yield event
+            async with aclosing(toolbox.run(calls, left)) as events:
+                async for event in events:
+                    yield event
             if not (calls and may_call) or output.waits_for_client:
                 return
             left = max(0, left - len(calls))
@@ -161,5 +163,5 @@ class ModelRounds:
 
 def _read(output: Output) -> Sequence[Item]:
     """What a turn has brought forth so far, as items of its own context."""
-    items = (INPUT_ITEM.validate_python(item) for item in output.items)
+    items = (INPUT_ITEM.validate_python(item) for item in output.told)
     return [item for item in items if isinstance(item, Item)]

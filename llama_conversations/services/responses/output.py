@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
 from pydantic_core import ValidationError
@@ -36,6 +37,7 @@ from llama_conversations.services.responses.output_items import (
     PassedItem,
     ReasoningItem,
 )
+from llama_conversations.services.responses.web_search_item import WebSearchItem
 from llama_conversations.wire.events import Event, JsonObject
 from llama_conversations.wire.items import INPUT_ITEM, ITEM_TYPES, Status
 from llama_conversations.wire.responses import InputTokensDetails, OutputTokensDetails, Usage
@@ -44,10 +46,8 @@ I = TypeVar("I", bound=GrowingItem)  # noqa: E741
 
 _ID = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_ID_LENGTH}}}")
 
-NewCall: TypeAlias = Callable[["Place"], GrowingCall]
-
-
-NewReasoning: TypeAlias = Callable[[str, int], ReasoningItem]
+ServerCall: TypeAlias = McpCallItem | WebSearchItem
+"""A call that this server runs."""
 
 
 class Place:
@@ -64,14 +64,25 @@ def client_function(place: Place) -> FunctionCallItem:
     return FunctionCallItem(place.new_id("function_call"), place.index, place.call_id, place.name)
 
 
+@dataclass(frozen=True, slots=True)
+class ItemMakers:
+    """How what the model writes becomes items: calls from the name that it calls, others from their id and place."""
+
+    call: Callable[[Place], GrowingCall] = client_function
+    reasoning: Callable[[str, int], ReasoningItem] = ReasoningItem
+    message: Callable[[str, int], MessageItem] = MessageItem
+
+
+_PLAIN = ItemMakers()
+
+
 class Output:
     """The output of one turn.
 
     Args:
         partition: What the items' ids begin with.
         provider_id: Whose model it is.
-        new_call: Makes the item of a call, by the name that the model calls.
-        new_reasoning: Makes the item of thoughts, from its id and its place.
+        make: Makes the items.
         taken_call_ids: The ids of the calls of the context; some models give the same ones again and again.
         taken_ids: The ids of the items of the context, which an upstream's own ids must not repeat.
     """
@@ -80,13 +91,12 @@ class Output:
         self,
         partition: str,
         provider_id: str,
-        new_call: NewCall = client_function,
-        new_reasoning: NewReasoning = ReasoningItem,
+        make: ItemMakers = _PLAIN,
         taken_call_ids: Iterable[str] = (),
         taken_ids: Iterable[str] = (),
     ) -> None:
         self._partition, self._provider_id = partition, provider_id
-        self._new_call_item, self._new_reasoning = new_call, new_reasoning
+        self._make = make
         self._items: list[GrowingItem] = []
         self._open: ReasoningItem | MessageItem | None = None
         self._call: GrowingCall | None = None
@@ -104,9 +114,14 @@ class Output:
         return [item.item() for item in self._items]
 
     @property
-    def waiting_calls(self) -> Sequence[McpCallItem]:
+    def told(self) -> Sequence[JsonObject]:
+        """The items as the model is told of them when it speaks again: what searches found is not always shown."""
+        return [item.told() if isinstance(item, WebSearchItem) else item.item() for item in self._items]
+
+    @property
+    def waiting_calls(self) -> Sequence[ServerCall]:
         """Calls that the model has made whole, for the server to run."""
-        return [item for item in self._items if isinstance(item, McpCallItem) and item.waits]
+        return [item for item in self._items if isinstance(item, ServerCall) and item.waits]
 
     @property
     def waits_for_client(self) -> bool:
@@ -208,14 +223,14 @@ class Output:
     def _add_to_message(self, delta: TextDelta | RefusalDelta) -> Iterator[Event]:
         if not isinstance(self._open, MessageItem):
             yield from self._close_open()
-            self._open = self.append(MessageItem, "message")
+            self._open = self.append(self._make.message, "message")
             yield from self._open.open()
         yield from self._open.add(delta)
 
     def _add_to_reasoning(self, text: str) -> Iterator[Event]:
         if not isinstance(self._open, ReasoningItem):
             yield from self._close_open()
-            self._open = self.append(self._new_reasoning, "reasoning")
+            self._open = self.append(self._make.reasoning, "reasoning")
             yield from self._open.open()
         yield self._open.add(text)
 
@@ -230,7 +245,7 @@ class Output:
         if call_id is None or call_id in self._taken_call_ids or len(call_id) > MAX_ID_LENGTH:
             call_id = new_call_id()  # an output must be able to name its call, and no other
         self._taken_call_ids.add(call_id)
-        self._call = self._new_call_item(Place(len(self._items), call_id, name, self._new_id))
+        self._call = self._make.call(Place(len(self._items), call_id, name, self._new_id))
         self._items.append(self._call)
         yield from self._call.open()
 

@@ -6,7 +6,7 @@ What an item is in the end (``item``) is what its events add up to.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -60,6 +60,7 @@ class TextPart:
 
     pieces: list[str] = field(default_factory=list)
     logprobs: list[JsonValue] = field(default_factory=list)
+    annotations: list[JsonValue] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -112,12 +113,20 @@ class ReasoningItem:
         return head | {"summary": [], "content": [{"type": "reasoning_text", "text": self.part.text}]}
 
 
+def _cite_nothing(_text: str) -> Sequence[JsonObject]:
+    return ()
+
+
 @dataclass(slots=True)
 class MessageItem:
-    """An assistant's message: parts of text and refusal, in the order in which the model begins them."""
+    """An assistant's message: parts of text and refusal, in the order in which the model begins them.
+
+    ``cite`` finds the annotations of a text, once that is whole.
+    """
 
     item_id: str
     index: int
+    cite: Callable[[str], Sequence[JsonObject]] = _cite_nothing
     parts: list[tuple[type[TextDelta | RefusalDelta], TextPart]] = field(default_factory=list)
     status: Status = "in_progress"
 
@@ -163,7 +172,12 @@ class MessageItem:
         kind, part = self.parts[number]
         if kind is RefusalDelta:
             return {"type": "refusal", "refusal": part.text}
-        return {"type": "output_text", "text": part.text, "annotations": [], "logprobs": list(part.logprobs)}
+        return {
+            "type": "output_text",
+            "text": part.text,
+            "annotations": list(part.annotations),
+            "logprobs": list(part.logprobs),
+        }
 
     def _close_part(self) -> Iterator[Event]:
         if not self.parts:
@@ -172,8 +186,14 @@ class MessageItem:
         if kind is RefusalDelta:
             yield events.RefusalDone(self.item_id, self.index, self._last, part.text)
         else:
+            yield from self._annotate(part)
             yield events.OutputTextDone(self.item_id, self.index, self._last, part.text, part.logprobs)
         yield events.ContentPartDone(self.item_id, self.index, self._last, self._part(self._last))
+
+    def _annotate(self, part: TextPart) -> Iterator[Event]:
+        for number, annotation in enumerate(self.cite(part.text)):
+            part.annotations.append(annotation)
+            yield events.OutputTextAnnotationAdded(self.item_id, self.index, self._last, number, annotation)
 
 
 @dataclass(slots=True)

@@ -28,7 +28,14 @@ from llama_conversations.services.responses.chat_deltas import (
     ToolCallDelta,
 )
 from llama_conversations.services.responses.chat_messages import Unseal, after_compaction
-from llama_conversations.services.responses.chat_parts import REFUSED, SUMMARY, function_name, told_arguments
+from llama_conversations.services.responses.chat_parts import (
+    REFUSED,
+    SUMMARY,
+    Answer,
+    Call,
+    told_arguments,
+    web_search,
+)
 from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.prompt_template import PromptPart
 from llama_conversations.services.responses.responses_input import in_its_role, without_stray_thoughts
@@ -52,6 +59,7 @@ from llama_conversations.wire.items import (
     McpListTools,
     Message,
     Reasoning,
+    WebSearchCall,
 )
 from llama_conversations.wire.responses import Usage
 from llama_conversations.wire.tools import AllowedTools
@@ -99,7 +107,7 @@ class ResponsesWire:
         refused = _refusals(items)
         fields: JsonObject = {
             "model": self._turn.model.provider_model_id,
-            "input": [*self._prompt(), *without_stray_thoughts(t for item in items for t in self._told(item, refused))],
+            "input": [*self._prompt(), *without_stray_thoughts(self._all_told(items, refused, toolbox))],
             "store": False,
         }
         given = cast("JsonObject", request.model_dump(include=set(_SAME), exclude_none=True, by_alias=True))
@@ -160,7 +168,7 @@ class ResponsesWire:
         own: list[JsonValue] = [
             {"type": "function", "name": name} for name in sorted({*toolbox.names_of(choice)} & {*self._own_tools})
         ]
-        theirs = [tool for tool in choice.tools if tool.get("type") != "mcp"]
+        theirs = [tool for tool in choice.tools if not toolbox.runs(tool.get("type"))]
         return {"type": "allowed_tools", "mode": choice.mode, "tools": [*theirs, *own]}
 
     def _prompt(self) -> Iterator[JsonObject]:
@@ -169,7 +177,11 @@ class ResponsesWire:
             role = "developer" if all(part["type"] == "input_text" for part in parts) else "user"
             yield {"type": "message", "role": role, "content": [*parts]}
 
-    def _told(self, item: Item, refused: Mapping[str, str]) -> Iterator[JsonObject]:
+    def _all_told(self, items: Sequence[Item], refused: Mapping[str, str], toolbox: Toolbox) -> Iterator[JsonObject]:
+        for item in items:
+            yield from self._told(item, refused, toolbox)
+
+    def _told(self, item: Item, refused: Mapping[str, str], toolbox: Toolbox) -> Iterator[JsonObject]:
         """An item as the upstream takes it: what this server did by itself is told as a function's call."""
         if isinstance(item, Compaction):
             summary = self._unseal(item.encrypted_content)
@@ -179,24 +191,36 @@ class ResponsesWire:
         if isinstance(item, McpApprovalRequest | McpCall):
             output = refused.get(item.id) if isinstance(item, McpApprovalRequest) else _answer_of(item)
             if output is not None:
-                yield {
-                    "type": "function_call",
-                    "call_id": item.id,
-                    "name": function_name(item.name),
-                    "arguments": told_arguments(item.arguments),
-                }
-                yield {"type": "function_call_output", "call_id": item.id, "output": output}
+                yield _told_call(Call(item.id, toolbox.name_of(item), told_arguments(item.arguments)))
+                yield _told_answer(Answer(item.id, output))
+            return
+        if isinstance(item, WebSearchCall) and toolbox.search_name is not None:
+            for told in web_search(item, toolbox.search_name):
+                yield _told_call(told) if isinstance(told, Call) else _told_answer(told)
             return
         if isinstance(item, McpListTools | McpApprovalResponse) or _is_cut_off(item) or _is_closed_thought(item):
             return
-        fields: JsonObject = item.model_dump(exclude_unset=True, by_alias=True)
-        if isinstance(item, FunctionCall):
-            fields["arguments"] = told_arguments(item.arguments)
-        if isinstance(item, Reasoning):
-            fields.pop("content", None)
-        elif not isinstance(item, KnownItem):
-            fields.pop("id", None)
-        yield in_its_role(fields) if isinstance(item, Message) else fields
+        yield _as_it_is(item)
+
+
+def _as_it_is(item: Item) -> JsonObject:
+    """An item that the API knows, with no more than it takes."""
+    fields: JsonObject = item.model_dump(exclude_unset=True, by_alias=True)
+    if isinstance(item, FunctionCall):
+        fields["arguments"] = told_arguments(item.arguments)
+    if isinstance(item, Reasoning):
+        fields.pop("content", None)
+    elif not isinstance(item, KnownItem):
+        fields.pop("id", None)
+    return in_its_role(fields) if isinstance(item, Message) else fields
+
+
+def _told_call(call: Call) -> JsonObject:
+    return {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+
+
+def _told_answer(answer: Answer) -> JsonObject:
+    return {"type": "function_call_output", "call_id": answer.call_id, "output": answer.text}
 
 
 def _answer_of(call: McpCall) -> str | None:

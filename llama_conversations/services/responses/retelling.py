@@ -64,9 +64,11 @@ def _item(index: int, item: JsonObject) -> Iterator[Event]:
 def _grown(index: int, item: JsonObject) -> tuple[list[Event], JsonObject | None]:
     status, item_id = cast("Status", item.get("status")), str(item["id"])
     if item["type"] == "message":
-        message = MessageItem(item_id, index)
+        parts = cast("list[JsonObject]", item["content"])
+        annotations = iter([cast("list[JsonObject]", part["annotations"]) for part in parts if "annotations" in part])
+        message = MessageItem(item_id, index, cite=lambda _: next(annotations, []))
         events = [*message.open()]
-        for part in cast("list[JsonObject]", item["content"]):
+        for part in parts:
             events += message.add(_delta(part))
         return [*events, *message.close(status)], message.item()
     if item["type"] == "function_call":

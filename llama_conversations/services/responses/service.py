@@ -233,7 +233,7 @@ class ResponsesServiceImpl(Responses):
     async def _turn(self, request: CreateResponse, remembered: Sequence[ItemRecord] | None = None) -> Turn:
         scope = current_scope()
         model = await (self._route(scope, request) if remembered is None else self._models.route(request.model))
-        check_wire(request, model.inference.wire_api)
+        check_wire(request, model.inference.wire_api, self._tool_servers.searches)
         belongs_to = request.conversation_id or request.previous_response_id
         partition = partition_of(belongs_to) if belongs_to else new_partition()
         own = await self._context.input(scope, request, partition)

@@ -7,12 +7,19 @@ it is kept as the bytes that are sent.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llama_conversations.services.responses.chat_messages import Unseal, after_compaction, chat_messages
-from llama_conversations.services.responses.chat_parts import Answer, Call, call_ids, utterances
-from llama_conversations.wire.items import Compaction, Item, McpApprovalRequest, McpApprovalResponse, Message
+from llama_conversations.services.responses.chat_parts import Answer, Call, Named, ServerRun, call_ids, utterances
+from llama_conversations.wire.items import (
+    Compaction,
+    Item,
+    McpApprovalRequest,
+    McpApprovalResponse,
+    Message,
+    WebSearchCall,
+)
 
 __all__ = ["NOTHING_SETTLED", "SettledMessages", "settle"]
 
@@ -25,17 +32,23 @@ class SettledMessages:
         items: How many items they tell.
         text: The messages as JSON, with commas between them.
         call_ids: Of the calls that these items make.
+        names: One call of each tool that is told by a name that depends on what the turn offers, and that name.
     """
 
     items: int
     text: bytes
     call_ids: frozenset[str]
+    names: Sequence[tuple[ServerRun, str]] = ()
+
+    def fits(self, named: Named) -> bool:
+        """Whether the tools have the same names in another turn."""
+        return all(named(item) == name for item, name in self.names)
 
 
 NOTHING_SETTLED = SettledMessages(0, b"", frozenset())
 
 
-def settle(before: SettledMessages, behind: Sequence[Item], unseal: Unseal) -> SettledMessages:
+def settle(before: SettledMessages, behind: Sequence[Item], unseal: Unseal, named: Named) -> SettledMessages:
     """More of a history settled: as much as can be of the items behind what is settled already.
 
     Where a compaction is among these, ``before`` must be ``NOTHING_SETTLED``: it makes a new beginning of the whole.
@@ -47,9 +60,27 @@ def settle(before: SettledMessages, behind: Sequence[Item], unseal: Unseal) -> S
     if end == 0:
         return before
     texts = [before.text] if before.text else []
-    texts += chat_messages((), counting[:end], unseal)
-    told = len(behind) - len(counting) + end
-    return SettledMessages(before.items + told, b",".join(texts), before.call_ids | call_ids(behind[:told]))
+    texts += chat_messages((), counting[:end], unseal, named)
+    told = behind[: len(behind) - len(counting) + end]
+    return SettledMessages(
+        items=before.items + len(told),
+        text=b",".join(texts),
+        call_ids=before.call_ids | call_ids(told),
+        names=[*before.names, *_new_names(before, told, named)],
+    )
+
+
+def _new_names(before: SettledMessages, told: Sequence[Item], named: Named) -> Iterator[tuple[ServerRun, str]]:
+    """The names by which calls are told, each tool's once."""
+    known = {_tool(item) for item, _ in before.names}
+    for item in told:
+        if isinstance(item, ServerRun) and _tool(item) not in known:
+            known.add(_tool(item))
+            yield item, named(item)
+
+
+def _tool(item: ServerRun) -> tuple[str, str]:
+    return ("", "") if isinstance(item, WebSearchCall) else (item.server_label, item.name)
 
 
 def _settled(items: Sequence[Item]) -> int:

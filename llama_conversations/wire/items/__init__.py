@@ -38,6 +38,7 @@ from llama_conversations.wire.items.hosted import (
     LocalShellCallOutput,
     ShellCall,
     ShellCallOutput,
+    WebSearch,
     WebSearchCall,
 )
 from llama_conversations.wire.items.messages import (
@@ -107,5 +108,6 @@ __all__ = [
     "StoredItem",
     "ToolSearchCall",
     "ToolSearchOutput",
+    "WebSearch",
     "WebSearchCall",
 ]

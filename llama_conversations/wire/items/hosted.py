@@ -24,6 +24,7 @@ __all__ = [
     "SafetyCheck",
     "ShellCall",
     "ShellCallOutput",
+    "WebSearch",
     "WebSearchCall",
 ]
 

@@ -1,4 +1,4 @@
-"""A server whose requests may name the scripted MCP server; one group of tools is registered with it."""
+"""A server whose requests may name the scripted MCP server, and search the web by the scripted search service."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import httpx2
 import pytest
 from openai import OpenAI
 
-from harness.server import StackServer, scripted_config
+from harness.server import SEARCH_KEY, StackServer, scripted_config, search_providers
 from scripted_mcp import GOOD_TOKEN, ScriptedMcp
 from scripted_model import ScriptedModel
+from scripted_search import ScriptedSearch
 
 pytest.register_assert_rewrite("harness.tools", "harness.background")
 
@@ -26,8 +27,20 @@ def mcp_server() -> Iterator[ScriptedMcp]:
 
 
 @pytest.fixture(scope="session")
-def tool_sections(mcp_server: ScriptedMcp, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory):
-    """What a run.yaml has for tools: a runtime, and the groups ``house`` and ``vault``, which wants a token."""
+def search_service() -> Iterator[ScriptedSearch]:
+    """The search service."""
+    with ScriptedSearch() as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def tool_sections(
+    mcp_server: ScriptedMcp,
+    search_service: ScriptedSearch,
+    model: ScriptedModel,
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    """What a run.yaml has for tools: a runtime with the groups ``house`` and ``vault`` (it wants a token); searches."""
     directory = tmp_path_factory.mktemp("sections")
     inference = scripted_config(directory, model.base_url)["providers"]
     runtime = {"provider_id": "mcp", "provider_type": "inline::mcp", "config": ALLOWED}
@@ -36,7 +49,7 @@ def tool_sections(mcp_server: ScriptedMcp, model: ScriptedModel, tmp_path_factor
         "vault": {"server_url": mcp_server.url(tag="vault", require="bearer"), "authorization": GOOD_TOKEN},
     }
     return {
-        "providers": {**inference, "tool_runtime": [runtime]},
+        "providers": {**inference, "tool_runtime": [runtime], "web_search": search_providers(search_service.url())},
         "registered_resources": {
             "tool_groups": [
                 {"tool_group_id": name, "provider_id": "mcp", "arguments": arguments}
@@ -66,6 +79,7 @@ def tool_server(
         server.close()
     assert "Traceback" not in server.log, server.log
     assert GOOD_TOKEN not in server.log
+    assert SEARCH_KEY not in server.log
 
 
 @pytest.fixture(scope="session")

@@ -172,6 +172,18 @@ def test_a_call_that_is_allowed_when_its_server_is_no_tool_any_more_fails(
     assert of_type(second, "mcp_call")[0]["status"] == "failed"
 
 
+def test_calls_that_were_allowed_count_as_tool_calls(
+    http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
+) -> None:
+    kept, tools = Conversation(http), [mcp(mcp_server.url(tag=tag), require_approval="always")]
+    requests = of_type(kept.take(script(model, tag, [ADD, ECHO]), tools=tools), "mcp_approval_request")
+    script(model, tag, "Done.")
+    answers = [answer(request["id"], approve=True) for request in requests]
+    second = kept.take(answers, tools=tools, max_tool_calls=1)
+    assert [call["status"] for call in of_type(second, "mcp_call")] == ["completed", "completed"]
+    assert sent(model, tag, 2)[1].body["tool_choice"] == "none"
+
+
 def test_an_approval_of_nothing_does_nothing(
     http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
 ) -> None:

@@ -12,9 +12,9 @@ from openai import OpenAI
 
 from harness.answers import ok
 from harness.conversations import create, items_of
-from harness.tools import calls, mcp, of_type, offered, script, types_of
+from harness.tools import called, calls, mcp, of_type, offered, script, types_of
 from harness.turns import WEATHER, post, sent, stream, turn
-from scripted_mcp import ScriptedMcp
+from scripted_mcp import ODD_NAMES, ScriptedMcp
 from scripted_model import ScriptedModel
 from scripted_model.answers import text
 
@@ -264,7 +264,62 @@ def test_tools_of_the_same_name_are_told_apart(
     response = turn(http, "scripted", said, tools=tools)
     [call] = of_type(response, "mcp_call")
     assert (call["server_label"], call["name"], call["output"]) == ("two", "add", "5")
-    assert offered(sent(model, tag, 2)[0].body) == ["add", "one__add", "two__add"]
+    first, second = (request.body for request in sent(model, tag, 2))
+    assert offered(first) == ["add", "one__add", "two__add"]
+    assert called(second) == ["two__add"]
+    turn(http, "scripted", script(model, tag, "5."), tools=tools, previous_response_id=response["id"])
+    assert called(sent(model, tag, 3)[2].body) == ["two__add"]
+
+
+def test_names_that_chat_completions_refuse_are_given_others_and_lead_to_their_tools(
+    http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
+) -> None:
+    tools = [{"type": "web_search"}, mcp(mcp_server.url(listing="odd"), "odd", server_description="Odd things.")]
+    model.script(text("Hello."), tag=tag)
+    listed = turn(http, "scripted", f"tag={tag}", tools=tools)
+    [first] = sent(model, tag)
+    names = offered(first.body)[1:]
+    assert names[:3] == ["files_read", "odd__files_read", "2_odd__files_read"]
+    assert len(names) == len(set(names)) == len(ODD_NAMES) - 1
+    assert {tool["function"].get("description") for tool in first.body["tools"][1:]} == {"Odd things."}
+    said = script(model, tag, [(name, {}) for name in names], "Done.")
+    response = turn(http, "scripted", said, tools=tools, previous_response_id=listed["id"])
+    outputs = [call["output"] for call in of_type(response, "mcp_call")]
+    assert outputs == [call["name"] for call in of_type(response, "mcp_call")] == list(ODD_NAMES[:-1])
+    assert called(sent(model, tag, 3)[2].body) == names
+
+
+def test_more_tools_than_the_model_server_takes_are_its_to_refuse_and_can_be_narrowed_down(
+    http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
+) -> None:
+    url = mcp_server.url(listing="many")
+    told = stream(http, "scripted", script(model, tag, "Hello."), tools=[mcp(url)])
+    assert told.response["status"] == "failed"
+    assert "128" in told.response["error"]["message"]
+    response = turn(http, "scripted", f"tag={tag}", tools=[mcp(url, allowed_tools=["tool_7", "tool_190"])])
+    assert offered(sent(model, tag, 2)[1].body) == ["tool_7", "tool_190"]
+    assert types_of(response) == ["mcp_list_tools", "message"]
+
+
+def test_a_list_of_other_tools_than_the_request_names_is_asked_for_again(
+    http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
+) -> None:
+    url, last = mcp_server.url(tag=tag), None
+    asked: list[tuple[object, bool]] = [
+        (["add"], True),
+        (["add", "echo"], True),
+        (["echo"], False),
+        ({"tool_names": ["slow"]}, True),
+        ({"read_only": False}, False),
+    ]
+    for allowed, lists in asked:
+        said = script(model, tag, "Hello.")
+        tools = [mcp(url, allowed_tools=allowed)]
+        response = turn(http, "scripted", said, tools=tools, previous_response_id=last)
+        assert types_of(response) == ["mcp_list_tools"] * lists + ["message"]
+        last = response["id"]
+    names = [offered(request.body) for request in sent(model, tag, len(asked))]
+    assert names == [["add"], ["add", "echo"], ["echo"], ["slow"], ["slow"]]
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,11 @@ def test_a_registered_group_has_credentials_of_its_own(
     assert GOOD_TOKEN not in answer.text
 
 
+def test_at_its_start_it_tells_of_models_only_where_a_provider_has_some(tool_server: StackServer) -> None:
+    lines = [line.strip() for line in tool_server.output if line.startswith("Provider")]
+    assert lines[1:] == ["Provider  mcp (inline::mcp)", "Provider  search (remote::web-search)"]
+
+
 def test_tool_groups_are_not_counted_as_tools_of_a_request_without_them(
     http: httpx2.Client, model: ScriptedModel, tag: str
 ) -> None:

@@ -175,7 +175,7 @@ def test_true_is_no_number(key: str) -> None:
             {"apis": ["inference", "inference"], "providers": {"inference": []}},
             "apis[1]: 'inference' stands there twice",
         ),
-        ({"apis": ["safety"]}, "apis[0]: unknown API 'safety'; known: inference, tool_runtime"),
+        ({"apis": ["safety"]}, "apis[0]: unknown API 'safety'; known: inference, tool_runtime, web_search"),
         ({"providers": {"inferense": []}}, "providers.inferense: unknown API 'inferense'; did you mean 'inference'?"),
         ({"providers": {"inference": [LLAMA, LLAMA]}}, "providers.inference[1].provider_id: 'llama' is named twice"),
         (

@@ -29,6 +29,7 @@ def test_the_kinds_are_those_that_are_documented() -> None:
         "remote::ollama",
         "inline::llama-cpp",
         "inline::mcp",
+        "remote::web-search",
     }
 
 

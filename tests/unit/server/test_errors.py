@@ -58,6 +58,7 @@ CASES: list[tuple[errors.StackError, int, str, str | None, str | None]] = [
     (errors.StreamStalled(5), 400, INVALID, None, None),
     (errors.ToolServerForbidden("l", "r"), 400, INVALID, None, "tools"),
     (errors.ToolFailed("l", "m"), 424, "external_connector_error", "http_error", "tools"),
+    (errors.SearchFailed("p", "m"), 424, "external_connector_error", "http_error", "tools"),
     (errors.UpstreamRejected("p", "m", code="bad_schema", param="tools"), 400, INVALID, "bad_schema", "tools"),
     (errors.UpstreamDenied("p", "m"), 424, "upstream_error", "upstream_authentication_failed", None),
     (errors.UpstreamModelNotFound("p", "m"), 400, INVALID, "model_not_found", "model"),

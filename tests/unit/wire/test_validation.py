@@ -636,7 +636,7 @@ SEPARATING = st.text(st.sampled_from('\\",[{}]:a'))
         lambda inner: st.lists(inner) | st.dictionaries(SEPARATING, inner),
         max_leaves=60,
     ),
-    st.integers(0, 60),
+    st.integers(1, 60),
     st.sampled_from([None, 1]),
 )
 def test_values_are_counted_exactly(value, allowed, indent):

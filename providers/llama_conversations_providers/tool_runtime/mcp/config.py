@@ -69,6 +69,7 @@ class McpConfig(ProviderConfig):
     Attributes:
         ca_file: PEM file of the authorities to trust instead of the system's.
         max_response_bytes: For one answer, and for the list of tools as a whole; what is longer is an error.
+        max_result_characters: Of a call's answer that the model is told; the rest is left out, and that is said.
         max_tools: For one server.
     """
 
@@ -76,6 +77,7 @@ class McpConfig(ProviderConfig):
     timeouts: Timeouts = Field(default_factory=Timeouts)
     ca_file: Path | None = None
     max_response_bytes: PositiveInt = 4 * 1024 * 1024
+    max_result_characters: PositiveInt = 200_000
     max_tools: PositiveInt = 512
 
     @classmethod

@@ -169,7 +169,14 @@ class McpToolRuntime(ToolRuntime):
 
     def _conduct(self, peer: Peer, faults: FaultBox) -> Conduct:
         config = self._config
-        return Conduct(peer, faults, config.timeouts.call_seconds, config.max_tools, config.max_response_bytes)
+        return Conduct(
+            peer,
+            faults,
+            config.timeouts.call_seconds,
+            config.max_tools,
+            config.max_response_bytes,
+            config.max_result_characters,
+        )
 
     def _callers(self, server: ToolServer) -> _Destination:
         """Errors: ``errors.ToolServerForbidden``; ``errors.ToolFailed`` for a header that cannot be sent."""

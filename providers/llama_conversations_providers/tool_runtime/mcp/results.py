@@ -33,12 +33,19 @@ def definition_of(tool: Tool) -> ToolDefinition:
     )
 
 
-def result_of(result: CallToolResult) -> ToolResult:
-    """The parts of an answer, a line or more each; structured content where no part is text."""
+def result_of(result: CallToolResult, max_characters: int) -> ToolResult:
+    """The parts of an answer, a line or more each; structured content where no part is text.
+
+    What is longer than ``max_characters`` is cut, and says so: a model that is told too much cannot answer at all.
+    """
     lines = [_text_of(part) for part in result.content]
     if result.structured_content is not None and not any(_is_text(part) for part in result.content):
         lines.append(orjson.dumps(result.structured_content).decode())
-    return ToolResult("\n".join(lines), is_error=result.is_error)
+    return ToolResult(_cut("\n".join(lines), max_characters), is_error=result.is_error)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}\n[{len(text) - length} more characters were left out]"
 
 
 def _is_text(part: ContentBlock) -> bool:

@@ -38,6 +38,7 @@ class Conduct:
         call_seconds: For a whole call, or the whole list of tools.
         max_tools: How many it may have.
         max_list_bytes: How long their list may be.
+        max_characters: How much of a call's answer is kept.
     """
 
     peer: Peer
@@ -45,6 +46,7 @@ class Conduct:
     call_seconds: float
     max_tools: int
     max_list_bytes: int
+    max_characters: int
 
 
 async def shake_hands(session: ClientSession, faults: FaultBox) -> None:
@@ -88,7 +90,7 @@ class McpSession(ToolSession):
         async def call(session: ClientSession) -> CallToolResult:
             return await self._call(session, name, dict(arguments))
 
-        return result_of(await self._run(call))
+        return result_of(await self._run(call), self._conduct.max_characters)
 
     async def _call(self, session: ClientSession, name: str, arguments: dict[str, JsonValue]) -> CallToolResult:
         try:

@@ -27,7 +27,7 @@ def check(*, servers: ToolServers = SERVERS, wire_api: WireApi = "chat", **field
     """All checks of a request."""
     asked = request(**fields)
     check_request(asked, servers)
-    check_wire(asked, wire_api)
+    check_wire(asked, wire_api, servers.searches)
 
 
 def refusal(**fields: object) -> RequestError:
@@ -189,3 +189,10 @@ def test_a_server_that_speaks_the_responses_api_is_told_what_only_it_can_do(fiel
     check(wire_api="responses", **fields)
     with pytest.raises(UnsupportedParameter):
         check(**fields)
+
+
+def test_what_nobody_searches_is_refused_with_what_the_operator_can_do() -> None:
+    assert "web_search provider" in str(refusal(tools=[{"type": "web_search_preview"}]))
+    assert "vector stores" in str(refusal(tools=[{"type": "file_search"}]))
+    assert str(refusal(tools=[{"type": "shell"}])) == "Tools of type 'shell' are not supported by this server."
+    assert refusal(tools=[LOOK], tool_choice={"type": "web_search"}).param == "tool_choice"  # type: ignore[attr-defined]

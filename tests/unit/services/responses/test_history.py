@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.event_stream import JsonObject
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.responses.chat_messages import chat_messages
-from llama_conversations.services.responses.chat_parts import Speech, call_ids
+from llama_conversations.services.responses.chat_parts import Named, ServerRun, Speech, call_ids, plain_name
 from llama_conversations.services.responses.history import NO_HISTORY, Context, Histories, History, read_items
 from llama_conversations.services.responses.settled_messages import NOTHING_SETTLED
 from llama_conversations.storage.records import HistoryMark, ItemRecord
@@ -42,22 +42,28 @@ KINDS: list[JsonObject] = [
     {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "s", "name": "n", "arguments": "{}"},
     {"type": "mcp_approval_response", "id": "mcpa_1", "approval_request_id": "mcpr_1", "approve": False},
     {"type": "reasoning", "id": "rs_1", "summary": []},
+    {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}},
     {"type": "compaction", "id": "cmp_1", "encrypted_content": "sealed:summary"},
     {"type": "compaction", "id": "cmp_2", "encrypted_content": "not ours"},
 ]
 
 
-def told(context: Context) -> bytes | str:
+def offered(item: ServerRun) -> str:
+    """As a turn calls tools whose own names are taken."""
+    return f"box__{plain_name(item)}"
+
+
+def told(context: Context, named: Named) -> bytes | str:
     """The messages, or why there are none."""
     try:
-        return b",".join(context.chat_messages(PREAMBLE, unseal))
+        return b",".join(context.chat_messages(PREAMBLE, unseal, named))
     except InvalidParameter as error:
         return str(error)
 
 
-def told_afresh(records: list[ItemRecord]) -> bytes | str:
+def told_afresh(records: list[ItemRecord], named: Named) -> bytes | str:
     try:
-        return b",".join(chat_messages(PREAMBLE, read_items(records), unseal))
+        return b",".join(chat_messages(PREAMBLE, read_items(records), unseal, named))
     except InvalidParameter as error:
         return str(error)
 
@@ -77,7 +83,8 @@ def test_a_history_that_grows_is_told_as_one_that_is_read_at_once(story: list[tu
         history = history.continued([*waiting, *([] if is_own else [entry])], MARK)
         waiting = own
         context = Context(history, read_items(own))
-        assert told(context) == told_afresh(so_far)
+        named = offered if number % 5 == 0 else plain_name
+        assert told(context, named) == told_afresh(so_far, named)
         assert context.call_ids == call_ids(read_items(so_far))
         assert context.ids == {each.id for each in so_far}
         assert [item.type for item in context] == [each.type for each in so_far]
