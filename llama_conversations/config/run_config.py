@@ -227,6 +227,9 @@ class LimitsConfig(SettingsModel):
     max_queued_turns: int = Field(
         default=10_000, ge=1, description="Background turns that may wait; more are refused with a request to retry"
     )
+    max_concurrent_requests: int = Field(
+        default=1000, ge=1, description="Other requests served at once; more are refused with a request to retry"
+    )
     websocket_seconds: Seconds = Field(default=3600, description="How long a WebSocket may stay connected")
 
 
