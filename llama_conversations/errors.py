@@ -43,6 +43,7 @@
     ├── IdempotencyKeyLost               a key's lease ran out before its request had an effect
     ├── Overloaded                       try again later
     │   └── QueueFull
+    ├── NotReady                         the server lives, but its database cannot be written to, or it shuts down
     ├── ShuttingDown                     try again later
     ├── ConfigError                      run.yaml, or what it names, is wrong
     │   └── EnvVarError
@@ -484,6 +485,18 @@ class QueueFull(Overloaded):
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} background responses are waiting, which is the limit")
         self.limit = limit
+
+
+class NotReady(StackError):
+    """The server lives, but cannot do its work now.
+
+    Args:
+        reason: The end of a sentence, such as ``it is shutting down``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The server is not ready: {reason}.")
+        self.reason = reason
 
 
 class ShuttingDown(StackError):

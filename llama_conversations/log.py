@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+FORMAT = "%(asctime)s %(levelname)-7s {process}%(name)s: %(message)s"
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -12,7 +12,13 @@ def get_logger(name: str) -> logging.Logger:
     return logging.getLogger(name)
 
 
-def configure_logging(level: str) -> None:
-    """Send the log to standard error, at ``level`` (``debug``, ``info``, ``warning``, ``error``)."""
-    logging.basicConfig(level=level.upper(), format=FORMAT, force=True)
+def configure_logging(level: str, process: str | None = None) -> None:
+    """Send the log to standard error.
+
+    Args:
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+        process: Which one of several processes this is; each of its lines says so.
+    """
+    form = FORMAT.format(process=f"[{process}] " if process else "")
+    logging.basicConfig(level=level.upper(), format=form, force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plug-in that it sets up

@@ -65,6 +65,21 @@ class Inspect(Protocol):
         """Whether the server serves and its database answers."""
         ...
 
+    @webmethod(route="/health/live", method="GET")
+    @abstractmethod
+    async def liveness(self) -> Json[ServerHealth]:
+        """Whether the process serves at all: nothing else is looked at. One that does not answer is to be restarted."""
+        ...
+
+    @webmethod(route="/health/ready", method="GET")
+    @abstractmethod
+    async def readiness(self) -> Json[ServerHealth]:
+        """Whether the process can do its work now: the database can be written to, and it is not shutting down.
+
+        503 otherwise, within seconds. Model servers that are down do not count: `/v1/providers` tells of them.
+        """
+        ...
+
     @webmethod(route="/version", method="GET")
     @abstractmethod
     async def version(self) -> Json[Version]:

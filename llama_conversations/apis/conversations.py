@@ -62,8 +62,13 @@ class Conversations(Protocol):
 
     @webmethod(route="/conversations/{conversation_id}", method="DELETE")
     @abstractmethod
-    async def delete_conversation(self, conversation_id: str) -> Json[ConversationDeleted]:
-        """Delete a conversation with its items. Responses that were made in it stay."""
+    async def delete_conversation(
+        self, conversation_id: str, *, responses: Literal["delete"] | None = None
+    ) -> Json[ConversationDeleted]:
+        """Delete a conversation with its items. Responses that were made in it stay, unless `responses=delete`.
+
+        That erases them, too, with whatever else is kept of the conversation (not part of the hosted API).
+        """
         ...
 
     @webmethod(route="/conversations/{conversation_id}/items", method="POST")

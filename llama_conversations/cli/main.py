@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llama_conversations.cli import config_commands, list_commands
+from llama_conversations.cli import config_commands, db_commands, list_commands
 from llama_conversations.cli.failures import FAILED, problem_list, told_plainly
 from llama_conversations.cli.options import Source, Variables, environment
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(list_commands.app, name="list")
 app.add_typer(config_commands.app, name="config")
+app.add_typer(db_commands.app, name="db")
 
 
 @app.command()
@@ -28,6 +29,9 @@ def run(  # noqa: PLR0913 each is an argument or an option of the command
     *,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0: all of them.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that serve the port together, on one database.")
+    ] = None,
     providers: Annotated[
         str | None,
         typer.Option(metavar="API=PROVIDER,…", help="Providers instead of those that CONFIG has for these APIs."),
@@ -41,12 +45,12 @@ def run(  # noqa: PLR0913 each is an argument or an option of the command
     ] = None,
     env: Variables = None,
 ) -> None:
-    """Serve a configuration until Ctrl-C or SIGTERM; what runs then may finish."""
+    """Serve a configuration until Ctrl-C or SIGTERM; what runs then may finish. See docs/operations.md."""
     from llama_conversations.cli.serving import Listening, Recording, run_stack
 
     environ = environment(env)
     with told_plainly():
-        run_stack(source, environ, providers, Listening(host, port), Recording(inference_mode, recordings))
+        run_stack(source, environ, providers, Listening(host, port, workers), Recording(inference_mode, recordings))
 
 
 @app.command()

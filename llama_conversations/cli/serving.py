@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from llama_conversations.cli.welcome import show_welcome
-from llama_conversations.config import InferenceRecordingConfig, LoadedConfig, config_error, parse_settings
+from llama_conversations.cli.supervisor import Supervisor
+from llama_conversations.cli.welcome import show_welcome, welcome_lines
+from llama_conversations.config import Finding, InferenceRecordingConfig, LoadedConfig, config_error, parse_settings
+from llama_conversations.config.run_config import recording_by_many
+from llama_conversations.errors import StackError
 from llama_conversations.library import asgi_app
 from llama_conversations.log import configure_logging
-from llama_conversations.server.serve import AT_ONCE, new_event_loop, serve
+from llama_conversations.server.serve import AT_ONCE, listen, new_event_loop, serve
 from llama_conversations.stack import registry
 from llama_conversations.stack.loading import load_stack_config
+from llama_conversations.stack.registry import ProviderSpecs
+from llama_conversations.stack.resolver import resolve
+from llama_conversations.stack.sharing import shared_parts
 from llama_conversations.stack.stack import Stack
 
 
 @dataclass(frozen=True)
 class Listening:
-    """Where to listen instead of where the configuration says; ``None``: as it says."""
+    """Where to listen, and how many processes do, instead of what the configuration says; ``None``: as it says."""
 
     host: str | None = None
     port: int | None = None
+    workers: int | None = None
 
     def applied_to(self, loaded: LoadedConfig) -> LoadedConfig:
         """The configuration with these in it."""
-        chosen = {"host": self.host, "port": self.port}
+        chosen = {"host": self.host, "port": self.port, "workers": self.workers}
         update = {key: value for key, value in chosen.items() if value is not None}
         server = loaded.config.server.model_copy(update=update)
         return replace(loaded, config=loaded.config.model_copy(update={"server": server}))
@@ -60,19 +68,51 @@ def run_stack(
     """Serve until a signal comes. Errors: ``StackError`` of whatever kind keeps it from starting."""
     specs = registry.provider_specs()
     loaded = recording.applied_to(listening.applied_to(load_stack_config(source, environ, specs, providers)))
-    configure_logging(loaded.config.server.log_level)
-    stack = Stack(loaded, specs)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_serve(stack))
-
-
-async def _serve(stack: Stack) -> None:
-    settings = stack.loaded.config.server
+    config = loaded.config
+    if problem := recording_by_many(config.inference_recording, config.server):
+        raise config_error("command line", [Finding(("server", "workers"), problem)])
+    configure_logging(config.server.log_level, "supervisor" if config.server.workers > 1 else None)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Opening [bold]{escape(stack.loaded.config.distro_name)}[/] …")
-    recording = stack.loaded.config.inference_recording
-    if recording.mode != "live":
-        console.print(f"Inference [bold]{recording.mode}[/]: {escape(str(recording.directory.absolute()))}")
+    console.print(f"Opening [bold]{escape(config.distro_name)}[/] …")
+    if config.inference_recording.mode != "live":
+        directory = config.inference_recording.directory.absolute()
+        console.print(f"Inference [bold]{config.inference_recording.mode}[/]: {escape(str(directory))}")
+    if config.server.workers == 1:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_serve_alone(Stack(loaded, specs), console))
+    elif not asyncio.run(_serve_together(loaded, specs, console)):
+        raise WorkersEndedBadly
+
+
+class WorkersEndedBadly(StackError):
+    """At the end, a worker had to be killed, or ended with an error."""
+
+    def __init__(self) -> None:
+        super().__init__("Not every worker has ended as it should; the log says which.")
+
+
+async def _serve_alone(stack: Stack, console: Console) -> None:
+    host = stack.loaded.config.server.host
+    async with stack:
+        await serve_stack(stack, lambda port: show_welcome(console, welcome_lines(stack, host, port)))
+    ignore_signals()
+
+
+async def _serve_together(loaded: LoadedConfig, specs: ProviderSpecs, console: Console) -> bool:
+    resolve(loaded, specs)  # what is wrong is said before anything is opened
+    with listen(loaded.config.server.host, loaded.config.server.port) as listener:
+        async with shared_parts(loaded, specs) as shared:
+            return await Supervisor(shared, listener, lambda lines: show_welcome(console, lines)).run()
+
+
+async def serve_stack(stack: Stack, on_started: Callable[[int], None], listener: socket.socket | None = None) -> None:
+    """Serve an open stack until a signal comes, and drain it then.
+
+    Args:
+        on_started: Called with the port when requests are being served.
+        listener: What listens already, where several processes share it.
+    """
+    settings = stack.loaded.config.server
     draining: set[asyncio.Task[None]] = set()
 
     def drain(signals: int) -> None:
@@ -82,21 +122,20 @@ async def _serve(stack: Stack) -> None:
         """
         draining.add(asyncio.create_task(stack.drain(at_once=signals >= AT_ONCE)))
 
-    async with stack:
-        await serve(
-            asgi_app(stack),
-            host=settings.host,
-            port=settings.port,
-            shutdown_timeout=settings.shutdown_timeout_seconds,
-            max_message_bytes=settings.limits.max_body_bytes,
-            on_started=lambda port: show_welcome(console, stack, settings.host, port),
-            on_signal=drain,
-            release_signals=False,
-        )
-    _ignore_signals()
+    await serve(
+        asgi_app(stack),
+        host=settings.host,
+        port=settings.port,
+        shutdown_timeout=settings.shutdown_timeout_seconds,
+        listener=listener,
+        max_message_bytes=settings.limits.max_body_bytes,
+        on_started=on_started,
+        on_signal=drain,
+        release_signals=False,
+    )
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
     """All is closed: a signal that comes now can but spoil the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

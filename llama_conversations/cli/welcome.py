@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,17 +19,24 @@ NO_CHAT = re.compile(r"embed|whisper|tts|transcri|dall-e|image|moderation|realti
 _ANYWHERE = {"0.0.0.0": "localhost", "127.0.0.1": "localhost", "::": "localhost", "::1": "localhost"}  # noqa: S104
 
 
-def show_welcome(console: Console, stack: Stack, host: str, port: int) -> None:
-    """Print what is served, where the data lies, which providers are on, and how to talk to it."""
-    url = base_url(host, port)
-    console.print(f"[green]Serving[/]   {escape(url)}   (documentation: {escape(url.removesuffix('/v1'))}/docs)")
-    console.print(f"Data      {escape(stack.location)}")
-    for line in provider_lines(stack):
+def show_welcome(console: Console, lines: Iterable[str]) -> None:
+    """Print what ``welcome_lines`` has."""
+    for line in lines:
         console.print(line)
-    console.print()
-    console.print("\n".join(example(url, model_for_example(stack.model_names()))), markup=False)
-    console.print()
-    console.print("Ctrl-C stops it; what runs then may finish.")
+
+
+def welcome_lines(stack: Stack, host: str, port: int) -> Iterator[str]:
+    """What is served, where the data lies, which providers are on, and how to talk to it; in rich's markup."""
+    url, workers = base_url(host, port), stack.loaded.config.server.workers
+    yield f"[green]Serving[/]   {escape(url)}   (documentation: {escape(url.removesuffix('/v1'))}/docs)"
+    if workers > 1:
+        yield f"Workers   {workers}"
+    yield f"Data      {escape(stack.location)}"
+    yield from provider_lines(stack)
+    yield ""
+    yield from map(escape, example(url, model_for_example(stack.model_names())))
+    yield ""
+    yield "Ctrl-C stops it; what runs then may finish."
 
 
 def base_url(host: str, port: int) -> str:

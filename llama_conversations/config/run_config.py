@@ -28,6 +28,7 @@ KNOWN_APIS = ("inference", "tool_runtime", "web_search")
 DEFAULT_BACKEND = "default"
 DEFAULT_DATABASE = "~/.llama_conversations/state.db"
 MEBIBYTE = 1024 * 1024
+MAX_WORKERS = 256
 
 _PROVIDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PROVIDER_TYPE = re.compile(r"(?:inline|remote)::[a-z0-9][a-z0-9_-]*")
@@ -43,6 +44,7 @@ RecordingMode = Literal["live", "record", "replay", "record-if-missing"]
 ApiName = Annotated[str, AfterValidator(_known_api)]
 Name = Annotated[str, StringConstraints(min_length=1)]
 Seconds = Annotated[float, Field(gt=0)]
+Days = Annotated[float, Field(gt=0)]
 
 
 def _matching(pattern: re.Pattern[str], demand: str) -> AfterValidator:
@@ -217,7 +219,7 @@ class CorsConfig(SettingsModel):
 
 
 class LimitsConfig(SettingsModel):
-    """What one server takes on."""
+    """What each process of a server takes on."""
 
     max_body_bytes: int = Field(default=32 * MEBIBYTE, ge=1, description="Largest request body, in bytes (32 MiB)")
     max_concurrent_turns: int = Field(
@@ -225,7 +227,9 @@ class LimitsConfig(SettingsModel):
     )
     max_background_turns: int = Field(default=64, ge=1, description="Of these, turns in the background")
     max_queued_turns: int = Field(
-        default=10_000, ge=1, description="Background turns that may wait; more are refused with a request to retry"
+        default=10_000,
+        ge=1,
+        description="Background turns that may wait, for all workers; more are refused with a request to retry",
     )
     max_concurrent_requests: int = Field(
         default=1000, ge=1, description="Other requests served at once; more are refused with a request to retry"
@@ -238,10 +242,13 @@ class ServerConfig(SettingsModel):
 
     host: Name = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0: all of them")
     port: int = Field(default=8321, ge=0, le=65535, description="Port to listen on; 0: any that is free")
+    workers: int = Field(
+        default=1, ge=1, le=MAX_WORKERS, description="Processes that serve the port together, on one database"
+    )
     cors: CorsConfig | None = Field(
         default=None, description="Which web pages may call the server from a browser; left out: none"
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="What one server takes on")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="What each worker takes on")
     shutdown_timeout_seconds: Seconds = Field(
         default=30, description="How long running requests and each provider's closing may take at shutdown"
     )
@@ -264,6 +271,19 @@ class TurnsConfig(SettingsModel):
     )
 
 
+class RetentionConfig(SettingsModel):
+    """How long things are kept."""
+
+    responses: Days | None = Field(
+        default=None, description="Days after its creation on which a response is deleted; left out: never"
+    )
+    conversations: Days | None = Field(
+        default=None,
+        description="Days after its last item on which a conversation is deleted, with its items; left out: never",
+    )
+    every_seconds: Seconds = Field(default=3600, description="How often what is too old is looked for")
+
+
 class InferenceRecordingConfig(SettingsModel):
     """Whether model servers are asked, or what they once said is said again."""
 
@@ -275,6 +295,13 @@ class InferenceRecordingConfig(SettingsModel):
     directory: Annotated[Path, AfterValidator(_expanded)] = Field(
         default=Path("recordings"), description="Where it is kept; a folder in it for each provider"
     )
+
+
+def recording_by_many(recording: InferenceRecordingConfig, server: ServerConfig) -> str | None:
+    """What is wrong with recording, or replaying, in several processes: each would count the answers for itself."""
+    if recording.mode == "live" or server.workers == 1:
+        return None
+    return f"inference in mode '{recording.mode}' needs one worker, and there are {server.workers}"
 
 
 class StackRunConfig(SettingsModel):
@@ -303,6 +330,9 @@ class StackRunConfig(SettingsModel):
     server: ServerConfig = Field(default_factory=ServerConfig, description="How the server is reached")
     turns: TurnsConfig = Field(
         default_factory=TurnsConfig, description="How turns are guarded against processes that die"
+    )
+    retention: RetentionConfig = Field(
+        default_factory=RetentionConfig, description="How long things are kept; by default for ever"
     )
     inference_recording: InferenceRecordingConfig = Field(
         default_factory=InferenceRecordingConfig,
@@ -344,6 +374,16 @@ class StackRunConfig(SettingsModel):
         if wrong:
             raise located_errors(*wrong)
         return apis
+
+    @field_validator("inference_recording")
+    @classmethod
+    def _one_process_records(
+        cls, recording: InferenceRecordingConfig, info: ValidationInfo
+    ) -> InferenceRecordingConfig:
+        server: ServerConfig | None = info.data.get("server")
+        if server is not None and (problem := recording_by_many(recording, server)):
+            raise located_errors((("mode",), problem))
+        return recording
 
     @field_validator("registered_resources")
     @classmethod

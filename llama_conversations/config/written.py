@@ -50,3 +50,7 @@ class EnvText(str):
         value = super().__new__(cls, text)
         value.template = template
         return value
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # it has one argument more than a str
+        """By what a copy is made; a configuration is handed to other processes."""
+        return str(self), self.template

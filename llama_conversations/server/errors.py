@@ -151,6 +151,7 @@ _TABLE: Mapping[type[BaseException], Callable[[Any], Refusal]] = dict(
         _row(errors.IdempotencyKeyLost, _server_error(503, _SOON)),
         _row(errors.Overloaded, _server_error(503, _SOON)),
         _row(errors.QueueFull, Refusal(429, "requests", "rate_limit_exceeded", headers=_SOON)),
+        _row(errors.NotReady, _server_error(503, _SOON)),
         _row(errors.ShuttingDown, _server_error(503, _SOON)),
         _row(errors.StorageUnavailable, _server_error(503, _SOON, _NO_STORAGE)),
     ]

@@ -21,7 +21,7 @@ from llama_conversations.log import get_logger
 from llama_conversations.server.browsers import LocalNames
 from llama_conversations.server.http_protocol import HttpProtocol
 
-__all__ = ["AT_ONCE", "CannotListen", "new_event_loop", "serve"]
+__all__ = ["AT_ONCE", "CannotListen", "listen", "new_event_loop", "serve"]
 
 log = get_logger(__name__)
 
@@ -70,6 +70,7 @@ async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls i
     host: str,
     port: int,
     shutdown_timeout: float,
+    listener: socket.socket | None = None,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     on_started: Callable[[int], None] | None = None,
     on_signal: Callable[[int], None] | None = None,
@@ -84,6 +85,7 @@ async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls i
     Args:
         port: 0 for any that is free.
         shutdown_timeout: Seconds that running requests may take to end before they are cancelled.
+        listener: What ``listen`` gave for this host and port, where several processes share it.
         max_message_bytes: Largest message of a WebSocket; a larger one closes it (1009).
         on_started: Called with the real port when requests are being served.
         on_signal: Called at the first signal and at the second with which it is, while running requests still wait for
@@ -94,7 +96,7 @@ async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls i
     Raises:
         CannotListen: The address cannot be listened on.
     """
-    listener = _listen(host, port)
+    listener = listener or listen(host, port)
     if ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         app = LocalNames(app, host)
     server = _Server(_config(app, shutdown_timeout, max_message_bytes), listener, on_started, on_signal)
@@ -135,7 +137,8 @@ def _web_socket(**connection: object) -> asyncio.Protocol:
     return WebSocketProtocol(**connection)  # type: ignore[arg-type]  # uvicorn knows what it gives
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, for ``serve``. Errors: ``CannotListen``."""
     if not 0 <= port <= MAX_PORT:
         raise CannotListen(host, port, f"a port is a number from 0 to {MAX_PORT}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

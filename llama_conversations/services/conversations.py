@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import orjson
 
@@ -78,9 +79,11 @@ class ConversationServiceImpl(Conversations):
         metadata = _metadata_text(request.metadata)
         return await answered(self._store.update_metadata(current_scope(), conversation_id, metadata), _shown)
 
-    async def delete_conversation(self, conversation_id: str) -> Json[ConversationDeleted]:
+    async def delete_conversation(
+        self, conversation_id: str, *, responses: Literal["delete"] | None = None
+    ) -> Json[ConversationDeleted]:
         """See ``Conversations``. Errors: ``ConversationNotFound``."""
-        await self._store.delete(current_scope(), conversation_id)
+        await self._store.delete(current_scope(), conversation_id, with_responses=responses == "delete")
         return Json.whole(ConversationDeleted(id=conversation_id))
 
     async def create_items(

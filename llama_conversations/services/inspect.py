@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llama_conversations.apis.catalog import Inspect
 from llama_conversations.apis.webmethod import webmethods
-from llama_conversations.storage.stores import HealthStore
+from llama_conversations.services.readiness import Readiness
 from llama_conversations.wire.answers import Json
 from llama_conversations.wire.catalog import Route, RouteList, ServerHealth, Version
 
@@ -23,8 +23,8 @@ class ServedApi:
 class InspectServiceImpl(Inspect):
     """Tells the routes by reflection over the protocols, the health by a question to the database."""
 
-    def __init__(self, served: Sequence[ServedApi], health: HealthStore, version: str) -> None:
-        self._health, self._version = health, version
+    def __init__(self, served: Sequence[ServedApi], readiness: Readiness, version: str) -> None:
+        self._readiness, self._version = readiness, version
         routes = [route for api in served for route in _routes(api)]
         self._routes = Json.whole(RouteList(data=sorted(routes, key=lambda route: (route.route, route.method))))
 
@@ -34,7 +34,16 @@ class InspectServiceImpl(Inspect):
 
     async def health(self) -> Json[ServerHealth]:
         """See ``Inspect``. Errors: ``StorageUnavailable``."""
-        await self._health.ping()
+        await self._readiness.check_reading()
+        return Json.whole(ServerHealth())
+
+    async def liveness(self) -> Json[ServerHealth]:
+        """See ``Inspect``."""
+        return Json.whole(ServerHealth())
+
+    async def readiness(self) -> Json[ServerHealth]:
+        """See ``Inspect``. Errors: ``NotReady``."""
+        await self._readiness.check()
         return Json.whole(ServerHealth())
 
     async def version(self) -> Json[Version]:

@@ -8,7 +8,13 @@ from typing import cast
 from llama_conversations.config.findings import Finding, config_error
 from llama_conversations.errors import ConfigError
 from llama_conversations.stack.known_apis import PROVIDER_APIS
-from llama_conversations.stack.provider_spec import Provider, ProviderContext, ProviderFactory
+from llama_conversations.stack.provider_spec import (
+    Provider,
+    ProviderContext,
+    ProviderFactory,
+    SharedFactory,
+    SharedPart,
+)
 from llama_conversations.stack.resolver import ResolvedProvider
 
 
@@ -18,23 +24,27 @@ def make_provider(resolved: ResolvedProvider, context: ProviderContext, source: 
     Errors: ``ConfigError`` when its package cannot be imported or does not give what it should; whatever the factory
     raises.
     """
-    try:
-        factory = _import_factory(resolved.spec.factory)
-    except (ImportError, AttributeError) as error:
-        raise _unusable(resolved, source, f"cannot be loaded: {error}") from error
+    factory = cast("ProviderFactory", _imported(resolved, resolved.spec.factory, source))
     provider = factory(context)
     protocol = PROVIDER_APIS.get(resolved.api, Provider)
     if not isinstance(provider, protocol):
         reason = f"does not implement {protocol.__name__}: {type(provider).__name__} lacks some of its methods"
-        raise _unusable(resolved, source, reason)
+        raise _unusable(resolved, resolved.spec.factory, source, reason)
     return provider
 
 
-def _import_factory(path: str) -> ProviderFactory:
+def make_shared_part(resolved: ResolvedProvider, context: ProviderContext, source: str) -> SharedPart:
+    """Make what the workers' providers share; it is not initialized. Errors: as of ``make_provider``."""
+    return cast("SharedFactory", _imported(resolved, resolved.spec.shared or "", source))(context)
+
+
+def _imported(resolved: ResolvedProvider, path: str, source: str) -> object:
     module, _, function = path.partition(":")
-    return cast("ProviderFactory", getattr(importlib.import_module(module), function))
+    try:
+        return cast("object", getattr(importlib.import_module(module), function))
+    except (ImportError, AttributeError) as error:
+        raise _unusable(resolved, path, source, f"cannot be loaded: {error}") from error
 
 
-def _unusable(resolved: ResolvedProvider, source: str, reason: str) -> ConfigError:
-    spec = resolved.spec
-    return config_error(source, [Finding(resolved.path, f"{spec.provider_type} ({spec.factory}) {reason}")])
+def _unusable(resolved: ResolvedProvider, path: str, source: str, reason: str) -> ConfigError:
+    return config_error(source, [Finding(resolved.path, f"{resolved.spec.provider_type} ({path}) {reason}")])

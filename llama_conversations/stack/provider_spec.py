@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from llama_conversations.config.settings import SettingsModel
+from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.catalog import Health
 
 PROVIDER_TYPE = re.compile(r"^(inline|remote)::[a-z0-9][a-z0-9_-]*$")
@@ -57,6 +58,26 @@ class ProviderContext:
 ProviderFactory = Callable[[ProviderContext], Provider]
 
 
+class SharedPart(Protocol):
+    """What the workers of one server share, such as a model in memory; the process that supervises them has it."""
+
+    async def initialize(self) -> None:
+        """Open it."""
+        ...
+
+    async def shutdown(self) -> None:
+        """Close it; called once all workers have ended, and also when ``initialize`` has failed."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, JsonValue]:
+        """Once it is open: settings by which a worker's provider finds it; they go over those of run.yaml."""
+        ...
+
+
+SharedFactory = Callable[[ProviderContext], SharedPart]
+
+
 @dataclass(frozen=True)
 class ProviderSpec:
     """A kind of provider.
@@ -72,6 +93,8 @@ class ProviderSpec:
         description: One line for ``stack list providers``.
         pip_packages: What must be installed for it beside this package, as pip would name it.
         api_dependencies: APIs whose implementations it needs; they are opened before it.
+        shared: ``package.module:function``, a ``SharedFactory``, called where several workers serve; without one, each
+            worker's provider has everything of its own.
     """
 
     api: str
@@ -81,6 +104,7 @@ class ProviderSpec:
     description: str
     pip_packages: tuple[str, ...] = ()
     api_dependencies: tuple[str, ...] = ()
+    shared: str | None = None
 
     def __post_init__(self) -> None:
         if not PROVIDER_TYPE.match(self.provider_type):

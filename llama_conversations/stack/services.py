@@ -19,8 +19,10 @@ from llama_conversations.services.inspect import InspectServiceImpl, ServedApi
 from llama_conversations.services.models import DiscoveryTiming, ModelAlias, ModelsServiceImpl
 from llama_conversations.services.prompts import PromptsServiceImpl
 from llama_conversations.services.providers import ProviderEntry, ProvidersServiceImpl
+from llama_conversations.services.readiness import Readiness
 from llama_conversations.services.references import ItemFinder
 from llama_conversations.services.responses.service import ResponsesServiceImpl, TurnSettings, TurnStores
+from llama_conversations.services.retention import RetentionSettings
 from llama_conversations.services.tools import ToolGroup, ToolServers
 from llama_conversations.stack.known_apis import SERVICE_APIS
 from llama_conversations.storage.open import Storage
@@ -77,21 +79,23 @@ def build_services(
         _aliases(config),
         DiscoveryTiming(refresh=config.model_refresh_seconds),
     )
+    responses = ResponsesServiceImpl(
+        TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets),
+        models,
+        ToolServers(implementations.tool_runtimes, _tool_groups(config), implementations.searches),
+        _turn_settings(config),
+    )
+    readiness = Readiness(storage.health, lambda: responses.is_draining)
     return Services(
         conversations=ConversationServiceImpl(
             storage.conversations, ItemFinder(storage.conversations, storage.responses)
         ),
-        responses=ResponsesServiceImpl(
-            TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets),
-            models,
-            ToolServers(implementations.tool_runtimes, _tool_groups(config), implementations.searches),
-            _turn_settings(config),
-        ),
+        responses=responses,
         chat_completions=ChatCompletionsServiceImpl(models),
         models=models,
         prompts=PromptsServiceImpl(storage.prompts),
         providers=ProvidersServiceImpl(providers),
-        inspect=InspectServiceImpl(_served(inference_types), storage.health, version("llama-conversations")),
+        inspect=InspectServiceImpl(_served(inference_types), readiness, version("llama-conversations")),
     )
 
 
@@ -118,6 +122,12 @@ def _turn_settings(config: StackRunConfig) -> TurnSettings:
         max_background=config.server.limits.max_background_turns,
         max_queued=config.server.limits.max_queued_turns,
     )
+
+
+def retention_settings(config: StackRunConfig) -> RetentionSettings:
+    """How long things are kept."""
+    kept = config.retention
+    return RetentionSettings(kept.responses, kept.conversations, kept.every_seconds)
 
 
 def _served(inference_types: Sequence[str]) -> Sequence[ServedApi]:

@@ -20,6 +20,7 @@ from llama_conversations.config.masking import mask_secrets
 from llama_conversations.log import get_logger
 from llama_conversations.services.idempotency import IdempotencyKeys
 from llama_conversations.services.providers import ProviderEntry
+from llama_conversations.services.retention import RetentionKeeper
 from llama_conversations.stack.closing import ClosingStack
 from llama_conversations.stack.factories import make_provider
 from llama_conversations.stack.known_apis import INFERENCE, SERVICE_APIS
@@ -28,7 +29,7 @@ from llama_conversations.stack.provider_spec import Provider, ProviderContext
 from llama_conversations.stack.recording.inference import recorded
 from llama_conversations.stack.registry import ProviderSpecs, provider_specs
 from llama_conversations.stack.resolver import ResolvedProvider, resolve
-from llama_conversations.stack.services import Implementations, Services, build_services
+from llama_conversations.stack.services import Implementations, Services, build_services, retention_settings
 from llama_conversations.storage.open import Storage, open_storage
 from llama_conversations.wire.base import JsonValue
 
@@ -83,6 +84,10 @@ class Stack:
         except BaseException:
             await self.shutdown()
             raise
+
+    async def mend(self) -> None:
+        """End now what another process of the same database has left: for whoever knows that it has died."""
+        await self._opened_services().responses.mend()
 
     async def drain(self, *, at_once: bool = False) -> None:
         """Take no new turns, and let those that run end: within their share of the time to shut down, or ``at_once``.
@@ -165,6 +170,9 @@ class Stack:
         self._opened.push("models", services.models.shutdown)
         await services.responses.initialize()
         self._opened.push("responses", services.responses.shutdown)
+        retention = RetentionKeeper(self._storage.retention, retention_settings(config))
+        await retention.initialize()
+        self._opened.push("retention", retention.shutdown)
 
     async def _open_keys(self, storage: Storage) -> None:
         self._keys[Conversations] = IdempotencyKeys(storage.keys)

@@ -43,12 +43,22 @@ HELD = (keys.c.key == bindparam("key_"), *owned_by(keys), keys.c.lease_holder ==
 _MARK_RESULT = Statement(
     update(keys)
     .where(*HELD)
-    .values(status=200, headers="{}", body=bindparam("body_"), streamed=0)
+    .values(
+        status=200,
+        headers="{}",
+        body=bindparam("body_"),
+        streamed=0,
+        conversation_id=bindparam("conversation_id_"),
+    )
     .returning(keys.c.key)
 )
 _MARK_RESPONSE = Statement(
-    update(keys).where(*HELD).values(response_id=bindparam("response_id_")).returning(keys.c.key)
+    update(keys)
+    .where(*HELD)
+    .values(response_id=bindparam("response_id_"), conversation_id=bindparam("conversation_id_"))
+    .returning(keys.c.key)
 )
+_MARK_CONVERSATION = Statement(update(keys).where(*HELD).values(conversation_id=bindparam("conversation_id_")))
 
 _MARK_NO_RESPONSE = Statement(update(keys).where(*HELD).values(response_id=null()))
 
@@ -83,22 +93,34 @@ async def answered(work: Awaitable[T], answer: Callable[[T], A]) -> A:
         _answer.reset(token)
 
 
-def with_answer(unit: Unit[T]) -> Unit[T]:
-    """A unit that is the effect of the request that is being served, whose answer ``answered`` makes."""
+def with_answer(unit: Unit[T], conversation_id: str | None = None) -> Unit[T]:
+    """A unit that is the effect of the request that is being served, whose answer ``answered`` makes.
+
+    Here and below, ``conversation_id`` is the conversation whose content the answer tells: it is erased with it.
+    """
     hold, answer = _hold.get(), _answer.get()
-    return unit if hold is None or answer is None else _with_answer(unit, hold, answer)
+    return unit if hold is None or answer is None else _with_answer(unit, hold, answer, conversation_id)
 
 
-def with_result(unit: Unit[T], result: Callable[[], str]) -> Unit[T]:
+def with_result(unit: Unit[T], result: Callable[[], str], conversation_id: str | None) -> Unit[T]:
     """A unit that is the effect of the request that is being served; ``result`` is the JSON that comes of it."""
     hold = _hold.get()
-    return unit if hold is None else _with_result(unit, hold, result)
+    return unit if hold is None else _with_result(unit, hold, result, conversation_id)
 
 
-def with_response(unit: Unit[T], response_id: str) -> Unit[T]:
-    """A unit by which the request that is being served begins a turn whose response is stored."""
+def with_response(unit: Unit[T], response_id: str | None, conversation_id: str | None) -> Unit[T]:
+    """A unit by which the request that is being served begins a turn; ``response_id`` if its response is stored."""
     hold = _hold.get()
-    return unit if hold is None else _with_response(unit, hold, response_id)
+    if hold is None or (response_id is None and conversation_id is None):
+        return unit
+    return _with_response(unit, hold, response_id, conversation_id)
+
+
+def telling_of(conversation_id: str | None) -> Unit[None]:
+    """Part of a unit of work: the answer to the request that is being served tells what is in a conversation."""
+    hold = _hold.get()
+    if hold is not None and conversation_id is not None:
+        yield Run(_MARK_CONVERSATION, {**hold_parameters(hold), "conversation_id_": conversation_id})
 
 
 def without_response(unit: Unit[T]) -> Unit[T]:
@@ -107,29 +129,33 @@ def without_response(unit: Unit[T]) -> Unit[T]:
     return unit if hold is None else _without_response(unit, hold)
 
 
-def _with_answer(unit: Unit[T], hold: KeyHold, answer: Callable[[object], Answer | None]) -> Unit[T]:
+def _with_answer(
+    unit: Unit[T], hold: KeyHold, answer: Callable[[object], Answer | None], conversation_id: str | None
+) -> Unit[T]:
     result = yield from unit
     made = answer(result)
     if made is not None:
-        yield from _mark(hold, made.body.decode())
+        yield from _mark(hold, made.body.decode(), conversation_id)
     return result
 
 
-def _with_result(unit: Unit[T], hold: KeyHold, result: Callable[[], str]) -> Unit[T]:
+def _with_result(unit: Unit[T], hold: KeyHold, result: Callable[[], str], conversation_id: str | None) -> Unit[T]:
     returned = yield from unit
-    yield from _mark(hold, result())
+    yield from _mark(hold, result(), conversation_id)
     return returned
 
 
-def _mark(hold: KeyHold, body: str) -> Unit[None]:
-    values: dict[str, SqlValue] = {"body_": body if len(body) <= MAX_KEPT_CHARACTERS else None}
+def _mark(hold: KeyHold, body: str, conversation_id: str | None) -> Unit[None]:
+    kept = body if len(body) <= MAX_KEPT_CHARACTERS else None
+    values: dict[str, SqlValue] = {"body_": kept, "conversation_id_": conversation_id}
     if not (yield Run(_MARK_RESULT, {**hold_parameters(hold), **values})):
         raise IdempotencyKeyLost(hold.key)
 
 
-def _with_response(unit: Unit[T], hold: KeyHold, response_id: str) -> Unit[T]:
+def _with_response(unit: Unit[T], hold: KeyHold, response_id: str | None, conversation_id: str | None) -> Unit[T]:
     result = yield from unit
-    if not (yield Run(_MARK_RESPONSE, {**hold_parameters(hold), "response_id_": response_id})):
+    values: dict[str, SqlValue] = {"response_id_": response_id, "conversation_id_": conversation_id}
+    if not (yield Run(_MARK_RESPONSE, {**hold_parameters(hold), **values})):
         raise IdempotencyKeyLost(hold.key)
     return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from llama_conversations.storage.sql_jobs import SqlJobStore
 from llama_conversations.storage.sql_prompts import SqlPromptStore
 from llama_conversations.storage.sql_registry import SqlHealthStore, SqlRegistryStore, SqlSecretStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
+from llama_conversations.storage.sql_retention import SqlRetentionStore
 from llama_conversations.storage.stores import (
     ConversationStore,
     HealthStore,
@@ -29,6 +30,7 @@ from llama_conversations.storage.stores import (
     PromptStore,
     RegistryStore,
     ResponseStore,
+    RetentionStore,
     SecretStore,
 )
 
@@ -50,6 +52,7 @@ class Storage:
     registry: RegistryStore
     secrets: SecretStore
     health: HealthStore
+    retention: RetentionStore
     location: str
 
 
@@ -77,21 +80,16 @@ async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIter
             registry=SqlRegistryStore(databases[stores.registry.backend]),
             secrets=SqlSecretStore(state),
             health=SqlHealthStore(state),
+            retention=SqlRetentionStore(state),
             location=str(config.backends[stores.state.backend].path),
         )
 
 
 @asynccontextmanager
 async def _open_sqlite(backend: SqliteBackend) -> AsyncIterator[SqliteDatabase]:
-    settings = SqliteSettings(backend.path, backend.synchronous, backend.busy_timeout_seconds, backend.readers)
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        oldest = ".".join(map(str, OLDEST_SQLITE))
-        raise StorageUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} or newer is needed.")
+    settings = sqlite_settings(backend)
+    await upgraded_sqlite(settings)
     try:
-        settings.path.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes, and several stacks of one process, may come here at once.
-        async with AsyncFileLock(_beside(settings.path, ".upgrade.lock")):
-            await _upgrade_sqlite(settings)
         database = _connected(settings, NodeLocks(_beside(settings.path, ".nodes")))
     except (sqlite3.Error, OSError) as error:
         raise StorageUnavailable(f"The database {settings.path} cannot be opened: {error}") from error
@@ -99,6 +97,28 @@ async def _open_sqlite(backend: SqliteBackend) -> AsyncIterator[SqliteDatabase]:
         yield database
     finally:
         await database.close()
+
+
+def sqlite_settings(backend: SqliteBackend) -> SqliteSettings:
+    """How a file of run.yaml is opened."""
+    return SqliteSettings(backend.path, backend.synchronous, backend.busy_timeout_seconds, backend.readers)
+
+
+async def upgraded_sqlite(settings: SqliteSettings) -> str | None:
+    """Bring a file's schema to the newest revision; the one that it had. The file is made if it is not there.
+
+    Errors: ``StorageUnavailable``, ``DatabaseTooNew``.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise StorageUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: {oldest} or newer is needed.")
+    try:
+        settings.path.parent.mkdir(parents=True, exist_ok=True)
+        # Several processes, and several stacks of one process, may come here at once.
+        async with AsyncFileLock(_beside(settings.path, ".upgrade.lock")):
+            return await _upgrade_sqlite(settings)
+    except (sqlite3.Error, OSError) as error:
+        raise StorageUnavailable(f"The database {settings.path} cannot be opened: {error}") from error
 
 
 def _connected(settings: SqliteSettings, locks: NodeLocks) -> SqliteDatabase:
@@ -113,10 +133,11 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-async def _upgrade_sqlite(settings: SqliteSettings) -> None:
-    """Bring the file's schema to the newest revision."""
-    if _revision(settings) == HEAD_REVISION:
-        return
+async def _upgrade_sqlite(settings: SqliteSettings) -> str | None:
+    with closing(connect(settings)) as first:
+        found = sqlite_revision(first)
+    if found == HEAD_REVISION:
+        return found
     # Alembic is slow to import and seldom needed: only when there is something to upgrade.
     from sqlalchemy import URL
     from sqlalchemy.exc import DBAPIError
@@ -135,15 +156,11 @@ async def _upgrade_sqlite(settings: SqliteSettings) -> None:
         raise StorageUnavailable(f"The database {settings.path} cannot be upgraded: {error.orig}") from error
     finally:
         await engine.dispose()
+    return found
 
 
-def _revision(settings: SqliteSettings) -> str | None:
-    connection = connect(settings)
-    try:
-        known = connection.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
-        if known is None:
-            return None
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return None if row is None else str(row[0])
-    finally:
-        connection.close()
+def sqlite_revision(connection: sqlite3.Connection) -> str | None:
+    """The revision of a file's schema; ``None`` where there is none."""
+    known = connection.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
+    return None if row is None else str(row[0])

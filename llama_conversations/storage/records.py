@@ -270,3 +270,26 @@ class ResourceRecord:
     identifier: str
     provider_id: str
     data: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgeCursor:
+    """A place in the order of creation."""
+
+    created_at: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A batch of what may be too old.
+
+    Attributes:
+        deleted: How many were.
+        cursor: Where the next batch begins; ``None`` where what was looked at is gone.
+        has_more: Whether there may be a next one.
+    """
+
+    deleted: int
+    cursor: AgeCursor | None
+    has_more: bool

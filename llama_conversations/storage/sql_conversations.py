@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, delete, 
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import ConversationNotFound, CursorNotFound, DuplicateItem, ItemNotFound
-from llama_conversations.ids import CONVERSATION_PREFIX, partition_in
+from llama_conversations.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX, partition_in, partition_of
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_answer
 from llama_conversations.storage.expressions import in_json_array, json_contains
@@ -25,7 +25,8 @@ from llama_conversations.storage.records import (
 )
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.tables import conversation_items as items
-from llama_conversations.storage.tables import conversations
+from llama_conversations.storage.tables import conversations, responses
+from llama_conversations.storage.tables import idempotency_keys as keys
 from llama_conversations.storage.unit_of_work import Row, Run, RunMany, SqlValue, Statement, Unit
 
 _FIELDS = (conversations.c.id, conversations.c.created_at, conversations.c.metadata)
@@ -43,6 +44,20 @@ _UPDATE_METADATA = Statement(
     update(conversations).where(*_THIS).values(metadata=bindparam("metadata_")).returning(*_FIELDS)
 )
 _DELETE = Statement(delete(conversations).where(*_THIS).returning(conversations.c.id))
+_DELETE_RESPONSES = Statement(
+    delete(responses).where(
+        *filtered_by_owner(responses),
+        responses.c.id >= bindparam("first"),
+        responses.c.id < bindparam("end"),
+        responses.c.conversation_id == bindparam("id"),
+    )
+)
+"""Those that were made in it: their ids have its partition token."""
+_DELETE_ANSWERS = Statement(
+    delete(keys).where(
+        *filtered_by_owner(keys), keys.c.conversation_id.is_not(None), keys.c.conversation_id == bindparam("id")
+    )
+)
 _TAKE_POSITIONS = Statement(
     update(conversations)
     .where(*_THIS)
@@ -180,7 +195,7 @@ class SqlConversationStore:
     async def create(self, scope: AccessScope, conversation: ConversationRecord, items: Sequence[ItemRecord]) -> None:
         """Store a new conversation with its first items."""
         check_distinct(items)
-        await self._database.write(with_answer(_create(scope, conversation, items)))
+        await self._database.write(with_answer(_create(scope, conversation, items), conversation.id))
 
     async def get(self, scope: AccessScope, conversation_id: str) -> ConversationRecord:
         """Read a conversation."""
@@ -192,16 +207,17 @@ class SqlConversationStore:
 
     async def update_metadata(self, scope: AccessScope, conversation_id: str, metadata: str) -> ConversationRecord:
         """Replace the metadata."""
-        return await self._database.write(with_answer(_update_metadata(scope, conversation_id, metadata)))
+        unit = _update_metadata(scope, conversation_id, metadata)
+        return await self._database.write(with_answer(unit, conversation_id))
 
-    async def delete(self, scope: AccessScope, conversation_id: str) -> None:
-        """Delete; the items go by the foreign key's cascade."""
-        await self._database.write(_delete(scope, conversation_id))
+    async def delete(self, scope: AccessScope, conversation_id: str, *, with_responses: bool = False) -> None:
+        """Delete; the items go by the foreign key's cascade, and so do the events of responses."""
+        await self._database.write(_delete(scope, conversation_id, with_responses))
 
     async def append(self, scope: AccessScope, conversation_id: str, items: Sequence[ItemRecord]) -> None:
         """Append a batch."""
         check_distinct(items)
-        await self._database.write(with_answer(_append(scope, conversation_id, items)))
+        await self._database.write(with_answer(_append(scope, conversation_id, items), conversation_id))
 
     async def list_items(self, scope: AccessScope, conversation_id: str, page: PageQuery) -> Page[ItemRecord]:
         """Read a page of items, by position."""
@@ -280,10 +296,14 @@ def _update_metadata(scope: AccessScope, conversation_id: str, metadata: str) ->
     return _conversation(rows[0])
 
 
-def _delete(scope: AccessScope, conversation_id: str) -> Unit[None]:
+def _delete(scope: AccessScope, conversation_id: str, with_responses: bool) -> Unit[None]:
     rows = yield Run(_DELETE, _this(scope, conversation_id))
     if not rows:
         raise ConversationNotFound(conversation_id)
+    if with_responses:
+        first = f"{RESPONSE_PREFIX}_{partition_of(conversation_id)}"
+        yield Run(_DELETE_RESPONSES, {**_this(scope, conversation_id), "first": first, "end": f"{first}g"})
+        yield Run(_DELETE_ANSWERS, _this(scope, conversation_id))
 
 
 def _append(scope: AccessScope, conversation_id: str, batch: Sequence[ItemRecord]) -> Unit[None]:

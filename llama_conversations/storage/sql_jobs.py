@@ -21,7 +21,7 @@ from llama_conversations.errors import (
     ResponseNotFound,
 )
 from llama_conversations.storage.database import Database
-from llama_conversations.storage.effects import with_response
+from llama_conversations.storage.effects import telling_of, with_response
 from llama_conversations.storage.expressions import in_json_array, now_ms
 from llama_conversations.storage.records import QUEUED_EVENTS, TERMINAL, EventRecord, Job, ResponseRecord
 from llama_conversations.storage.scopes import owned_by, scope_parameters
@@ -119,7 +119,8 @@ class SqlJobStore:
 
     async def enqueue(self, job: Job, events: Sequence[EventRecord], limit: int) -> None:
         """Store a queued response."""
-        await self._database.write(with_response(_enqueue(job, events, limit), job.response.id))
+        response = job.response
+        await self._database.write(with_response(_enqueue(job, events, limit), response.id, response.conversation_id))
 
     async def take(self, begun: Callable[[str], str]) -> Job | None:
         """Take up the job that has waited longest."""
@@ -202,6 +203,7 @@ def _request_cancel(scope: AccessScope, response_id: str, cancelled: Callable[[s
     if not rows:
         raise ResponseNotFound(response_id)
     response = _job(rows[0]).response
+    yield from telling_of(response.conversation_id)
     if not rows[0][-1]:
         raise NotInBackground(response_id, "it was not created with 'background': true")
     if response.status == "queued":

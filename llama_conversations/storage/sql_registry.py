@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from sqlalchemy import bindparam, delete, insert, literal, select
+from sqlalchemy import bindparam, delete, insert, literal, select, update
 
 from llama_conversations.storage.database import Database
+from llama_conversations.storage.expressions import now_ms
 from llama_conversations.storage.records import ResourceRecord
-from llama_conversations.storage.tables import resources
+from llama_conversations.storage.tables import leases, resources
 from llama_conversations.storage.unit_of_work import Run, RunMany, Statement, Unit
 
 _FIELDS = (resources.c.kind, resources.c.identifier, resources.c.provider_id, resources.c.data)
@@ -24,6 +25,7 @@ _DELETE = Statement(
 )
 _INSERT = Statement(insert(resources).values({column.name: bindparam(column.name) for column in _FIELDS}))
 _PING = Statement(select(literal(1)))
+_PROBE = Statement(update(leases).where(leases.c.name == bindparam("name_")).values(expires_at=now_ms()))
 
 
 class SqlRegistryStore:
@@ -62,6 +64,10 @@ class SqlHealthStore:
         """Ask the database for anything."""
         await self._database.read(_ping())
 
+    async def try_write(self) -> None:
+        """Write the time to a row that nobody reads."""
+        await self._database.write(_probe())
+
 
 def _load(kind: str) -> Unit[Sequence[ResourceRecord]]:
     rows = yield Run(_SELECT, {"kind": kind})
@@ -86,3 +92,7 @@ def _keep(new: ResourceRecord) -> Unit[str]:
 
 def _ping() -> Unit[None]:
     yield Run(_PING, {})
+
+
+def _probe() -> Unit[None]:
+    yield Run(_PROBE, {"name_": "probe"})

@@ -205,15 +205,16 @@ class SqlResponseStore:
 
     async def claim(self, scope: AccessScope, claim: TurnClaim) -> HistoryMark | None:
         """Begin a turn."""
+        stored_id = None if claim.response is None else claim.response_id
         unit = _claim(scope, claim, self._lease)
-        return await self._database.write(unit if claim.response is None else with_response(unit, claim.response_id))
+        return await self._database.write(with_response(unit, stored_id, claim.conversation_id))
 
     async def commit(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
         """End a turn."""
         check_distinct(commit.items)
         unit = _commit(scope, commit, self._database.node)
         if commit.status in ("completed", "incomplete"):
-            unit = with_result(unit, lambda: join_response(commit.head, commit.output))
+            unit = with_result(unit, lambda: join_response(commit.head, commit.output), commit.conversation_id)
         return await self._database.write(unit)
 
     async def unclaim(self, scope: AccessScope, response_id: str, conversation_id: str | None) -> None:

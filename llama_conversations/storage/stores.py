@@ -13,6 +13,7 @@ from typing import Protocol
 
 from llama_conversations.access import AccessScope
 from llama_conversations.storage.records import (
+    AgeCursor,
     ConversationRecord,
     EventRecord,
     HistoryMark,
@@ -27,6 +28,7 @@ from llama_conversations.storage.records import (
     PromptRecord,
     ResourceRecord,
     ResponseRecord,
+    Swept,
     TurnClaim,
     TurnCommit,
 )
@@ -56,8 +58,12 @@ class ConversationStore(Protocol):
         ...
 
     @abstractmethod
-    async def delete(self, scope: AccessScope, conversation_id: str) -> None:
-        """Delete with all items. Errors: ``ConversationNotFound``."""
+    async def delete(self, scope: AccessScope, conversation_id: str, *, with_responses: bool = False) -> None:
+        """Delete with all items; ``with_responses``: also what was made in it, and kept of it, elsewhere.
+
+        That is the responses with their events and requests, and the answers to requests with idempotency keys. Turns
+        that run store nothing then. Errors: ``ConversationNotFound``.
+        """
         ...
 
     @abstractmethod
@@ -331,4 +337,38 @@ class HealthStore(Protocol):
     @abstractmethod
     async def ping(self) -> None:
         """Errors: ``StorageUnavailable`` when the database does not answer."""
+        ...
+
+    @abstractmethod
+    async def try_write(self) -> None:
+        """Write something that means nothing. Errors: ``StorageUnavailable`` when that cannot be done."""
+        ...
+
+
+class RetentionStore(Protocol):
+    """Deleting what is too old, by one process at a time. Times are microseconds since 1970."""
+
+    @abstractmethod
+    async def begin(self) -> bool:
+        """Whether it is this process's turn now, and a pass is due."""
+        ...
+
+    @abstractmethod
+    async def rest(self, seconds: float) -> None:
+        """A pass is done: the next one is due in so many seconds, whichever process makes it."""
+        ...
+
+    @abstractmethod
+    async def next_owner(self, kind: str, after: AccessScope | None) -> AccessScope | None:
+        """The first one, or the next, who has any of a kind: ``conversations`` or ``responses``."""
+        ...
+
+    @abstractmethod
+    async def delete_responses(self, scope: AccessScope, before: int) -> Swept | None:
+        """Delete a batch of responses that were created before a time and have ended; ``None``: no more one's turn."""
+        ...
+
+    @abstractmethod
+    async def delete_conversations(self, scope: AccessScope, before: int, after: AgeCursor | None) -> Swept | None:
+        """Delete, of a batch of old conversations, those with no item and no turn since a time, and none that runs."""
         ...

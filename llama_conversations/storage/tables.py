@@ -151,6 +151,7 @@ idempotency_keys = Table(
     Column("headers", Text),
     Column("body", Text),
     Column("streamed", Integer, nullable=False, server_default=text("0")),
+    Column("conversation_id", Text),
     PrimaryKeyConstraint("tenant", "owner", "key"),
     Index("idempotency_keys_by_age", "created_at"),
     Index(
@@ -159,9 +160,16 @@ idempotency_keys = Table(
         sqlite_where=text("lease_node IS NOT NULL"),
         postgresql_where=text("lease_node IS NOT NULL"),
     ),
+    Index(
+        "idempotency_keys_by_conversation",
+        "conversation_id",
+        sqlite_where=text("conversation_id IS NOT NULL"),
+        postgresql_where=text("conversation_id IS NOT NULL"),
+    ),
 )
 """A request runs while its key has a lease. ``status`` is set by the transaction that has the request's effect, with
-the JSON that came of it as ``body`` until the answer itself is kept; ``response_id`` is set when a turn begins."""
+the JSON that came of it as ``body`` until the answer itself is kept; ``response_id`` is set when a turn begins, and
+``conversation_id`` where the answer tells what is in a conversation."""
 
 resources = Table(
     "resources",
@@ -172,3 +180,12 @@ resources = Table(
     Column("data", Text, nullable=False),
     PrimaryKeyConstraint("kind", "provider_id", "identifier"),
 )
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text),
+    Column("expires_at", BigInteger, nullable=False, server_default=text("0")),
+)
+"""What one process at a time does for all, a row for each; and a row ``probe``, written to see whether that works."""

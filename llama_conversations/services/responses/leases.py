@@ -39,10 +39,10 @@ class LeaseKeeper:
 
     async def start(self) -> None:
         """Sweep once, so that what a crash left is mended before anybody asks; then go on."""
-        await self._sweep()
+        await self.sweep()
         self._tasks = [
             asyncio.create_task(_every(self._renewal, self._renew)),
-            asyncio.create_task(_every(self._sweep_interval, self._sweep)),
+            asyncio.create_task(_every(self._sweep_interval, self.sweep)),
         ]
 
     async def stop(self) -> None:
@@ -56,8 +56,8 @@ class LeaseKeeper:
         if running:
             await self._responses.renew_leases(running)
 
-    async def _sweep(self) -> None:
-        """Sweep until nothing is left: the store takes so many turns at a time."""
+    async def sweep(self) -> None:
+        """End the turns that dead processes have left, until none is left: the store takes so many at a time."""
         while swept := await self._responses.sweep(lambda head: failed_head(head, _DIED)):
             for response_id in swept:
                 logger.warning("turn %s was left by a process that died; it is stored as failed", response_id)

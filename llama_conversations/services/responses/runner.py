@@ -98,6 +98,11 @@ class TurnRunner:
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more turns."""
+        return self._closed
+
     def response_ids(self) -> Collection[str]:
         """Of the turns that run now."""
         return self._tasks.values()

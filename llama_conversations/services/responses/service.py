@@ -112,6 +112,15 @@ class ResponsesServiceImpl(Responses):
         await self._leases.start()
         await self._background.start()
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether no new turns are taken."""
+        return self._runner.is_closed
+
+    async def mend(self) -> None:
+        """End the turns of a process that has just died, without waiting for the next sweep."""
+        await self._leases.sweep()
+
     async def drain(self, *, at_once: bool = False) -> None:
         """Take no new turns; let running ones end, as far as time allows, or stop them ``at_once``.
 

@@ -10,6 +10,7 @@ __all__ = ["specs"]
 
 _OPENAI_WIRE = "llama_conversations_providers.inference.openai_wire.provider:create"
 _LLAMA_CPP = "llama_conversations_providers.inference.llama_cpp.provider:create"
+_SHARED_LLAMA_CPP = "llama_conversations_providers.inference.llama_cpp.shared:create"
 
 
 def specs() -> list[ProviderSpec]:
@@ -43,5 +44,6 @@ def specs() -> list[ProviderSpec]:
             factory=_LLAMA_CPP,
             description="A GGUF model run by llama.cpp on this machine",
             pip_packages=("xllamacpp>=2026.1",),
+            shared=_SHARED_LLAMA_CPP,
         ),
     ]

@@ -127,7 +127,7 @@ def test_a_provider_whose_server_is_away_says_so(new_server, nobody_url):
         health = ok(http.get("/providers/away"))["health"]
         assert health["status"] == "error"
         assert health["message"]
-        assert ok(http.get("/health")) == {"status": "ok"}
+        assert ok(http.get("/health")) == ok(http.get("/health/ready")) == {"status": "ok"}
 
 
 def test_a_server_without_providers_serves_all_else(new_server):
@@ -156,5 +156,6 @@ def test_every_route_is_told(http):
 
 
 def test_health_and_version(http):
-    assert ok(http.get("/health")) == {"status": "ok"}
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert ok(http.get(path)) == {"status": "ok"}
     assert ok(http.get("/version")) == {"version": version("llama-conversations")}

@@ -64,3 +64,14 @@ def test_the_official_client_retries_until_the_database_is_back(held):
             holder.execute("ROLLBACK")
             assert raw.create(conversation, items=[user("a")]).status_code == 200
         assert texts_of(items_of(http, conversation)) == ["a"]
+
+
+def test_a_server_whose_database_cannot_be_written_to_lives_and_is_not_ready(held):
+    server, holder = held
+    with server.http() as http:
+        holder.execute("BEGIN IMMEDIATE")
+        message = refused(http.get("/health/ready"), 503, "server_error", None, "server_error")
+        assert message == "The server is not ready: its database cannot be written to."
+        assert ok(http.get("/health/live")) == ok(http.get("/health")) == {"status": "ok"}
+        holder.execute("ROLLBACK")
+        assert ok(http.get("/health/ready")) == {"status": "ok"}

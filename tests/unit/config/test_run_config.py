@@ -234,6 +234,12 @@ def test_true_is_no_number(key: str) -> None:
             {"providers": {"inference": [{**LLAMA, "provider_typ": 1}]}},
             "providers.inference[0].provider_typ: unknown key 'provider_typ'; did you mean 'provider_type'?",
         ),
+        (
+            {"server": {"workers": 2}, "inference_recording": {"mode": "replay"}},
+            "inference_recording.mode: inference in mode 'replay' needs one worker, and there are 2",
+        ),
+        ({"server": {"workers": 0}}, "server.workers: must be at least 1, not 0"),
+        ({"retention": {"responses": 0}}, "retention.responses: must be greater than 0, not 0"),
     ],
 )
 def test_what_is_wrong_is_said_in_plain_words_at_its_path(tree: dict[str, object], problem: str) -> None:

@@ -80,6 +80,7 @@ CASES: list[tuple[errors.StackError, int, str, str | None, str | None]] = [
     (errors.TurnLost("resp_1"), 500, SERVER, SERVER, None),
     (errors.IdempotencyKeyLost("k"), 503, SERVER, SERVER, None),
     (errors.Overloaded("too many turns"), 503, SERVER, SERVER, None),
+    (errors.NotReady("it is shutting down"), 503, SERVER, SERVER, None),
     (errors.ShuttingDown(), 503, SERVER, SERVER, None),
     (errors.StorageUnavailable("disk I/O error in table conversation_items"), 503, SERVER, SERVER, None),
 ]

@@ -44,6 +44,9 @@ class StubHealthStore(HealthStore):
         if self.error:
             raise self.error
 
+    async def try_write(self) -> None:
+        await self.ping()
+
 
 class StubInference(Inference):
     """A provider whose lists, chunks and failures a test chooses.

@@ -8,9 +8,10 @@ import pytest
 
 from llama_conversations.apis.catalog import Inspect, Models
 from llama_conversations.apis.inference import Inference
-from llama_conversations.errors import ProviderNotFound, StorageUnavailable
+from llama_conversations.errors import NotReady, ProviderNotFound, StorageUnavailable
 from llama_conversations.services.inspect import InspectServiceImpl, ServedApi
 from llama_conversations.services.providers import ProviderEntry, ProvidersServiceImpl
+from llama_conversations.services.readiness import Readiness
 from llama_conversations.wire.catalog import Health
 from unit.services.doubles import StubHealthStore
 
@@ -73,9 +74,11 @@ async def test_a_provider_is_found_by_its_id() -> None:
 
 async def test_every_served_route_is_listed_with_its_provider_types() -> None:
     served = [ServedApi(Models, ("remote::openai",)), ServedApi(Inspect, ()), ServedApi(Inference, ())]
-    routes = (await InspectServiceImpl(served, StubHealthStore(), "1.2.3").list_routes()).parse().data
+    routes = (await InspectServiceImpl(served, ready(), "1.2.3").list_routes()).parse().data
     assert [(route.route, route.method, route.provider_types) for route in routes] == [
         ("/v1/health", "GET", []),
+        ("/v1/health/live", "GET", []),
+        ("/v1/health/ready", "GET", []),
         ("/v1/inspect/routes", "GET", []),
         ("/v1/models", "GET", ["remote::openai"]),
         ("/v1/models/{model_id:path}", "GET", ["remote::openai"]),
@@ -83,13 +86,20 @@ async def test_every_served_route_is_listed_with_its_provider_types() -> None:
     ]
 
 
+def ready(error: StorageUnavailable | None = None) -> Readiness:
+    return Readiness(StubHealthStore(error), lambda: False)
+
+
 async def test_health_asks_the_database() -> None:
-    service = InspectServiceImpl([], StubHealthStore(), "1.2.3")
+    service = InspectServiceImpl([], ready(), "1.2.3")
     assert (await service.health()).body == b'{"status":"ok"}'
-    failing = InspectServiceImpl([], StubHealthStore(StorageUnavailable("gone")), "1.2.3")
+    failing = InspectServiceImpl([], ready(StorageUnavailable("gone")), "1.2.3")
     with pytest.raises(StorageUnavailable):
         await failing.health()
+    assert (await failing.liveness()).body == b'{"status":"ok"}'
+    with pytest.raises(NotReady):
+        await failing.readiness()
 
 
 async def test_the_version_is_told() -> None:
-    assert (await InspectServiceImpl([], StubHealthStore(), "1.2.3").version()).body == b'{"version":"1.2.3"}'
+    assert (await InspectServiceImpl([], ready(), "1.2.3").version()).body == b'{"version":"1.2.3"}'

@@ -18,13 +18,24 @@ from llama_conversations.storage import (
     sql_prompts,
     sql_registry,
     sql_responses,
+    sql_retention,
 )
 from llama_conversations.storage.dialects.sqlite import _SQL, _Statements
 from llama_conversations.storage.tables import metadata
 from llama_conversations.storage.unit_of_work import Statement
 from unit.storage.support import opened, rows
 
-MODULES = (sql_conversations, sql_responses, sql_jobs, sql_events, sql_prompts, sql_registry, sql_idempotency, effects)
+MODULES = (
+    sql_conversations,
+    sql_responses,
+    sql_jobs,
+    sql_events,
+    sql_prompts,
+    sql_registry,
+    sql_idempotency,
+    sql_retention,
+    effects,
+)
 
 ROWS_OF_AN_OWNER = {
     "sql_conversations._CONVERSATION_PAGES": "a page, or all of the caller's own that a metadata filter looks at",
@@ -122,6 +133,18 @@ def test_leases_are_looked_for_among_the_leased_alone(schema: Path) -> None:
     for name, statement in STATEMENTS.items():
         if name.partition("[")[0].rpartition(".")[2] in ("_SELECT_NODES", "_FREE_EXPIRED", "_SELECT_EXPIRED"):
             assert "_leased (lease_node>?)" in plan(schema, statement)[0]
+
+
+def test_what_is_too_old_is_found_in_the_order_of_each_owners_index(schema: Path) -> None:
+    found = {name: plan(schema, statement) for name, statement in STATEMENTS.items() if "sql_retention" in name}
+    for table in ("conversations", "responses"):
+        [step] = found[f"sql_retention._NEXT_OWNER[{table}]"]
+        assert f"INDEX {table}_by_owner ((tenant,owner)>(?,?))" in step
+    assert any(
+        "_by_owner (tenant=? AND owner=? AND created_at<?)" in step for step in found["sql_retention._DELETE_RESPONSES"]
+    )
+    assert "_by_owner (tenant=? AND owner=? AND (created_at" in found["sql_retention._SELECT_OLD"][0]
+    assert not [step for steps in found.values() for step in steps if "TEMP B-TREE" in step]
 
 
 def test_no_index_is_made_for_nothing(schema: Path) -> None:

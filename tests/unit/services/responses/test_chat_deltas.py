@@ -56,6 +56,19 @@ def test_what_a_delta_says(delta: dict[str, object], expected: list[Delta]) -> N
     assert whole(delta) == expected
 
 
+def test_content_in_parts_is_text_and_thoughts() -> None:
+    parts = [
+        {
+            "type": "thinking",
+            "thinking": [{"type": "text", "text": "h"}, {"type": "reference"}, {"type": "text", "text": "m"}],
+        },
+        {"type": "reference", "reference_ids": [1]},
+        {"type": "text", "text": "42"},
+    ]
+    payload = orjson.dumps({"choices": [{"delta": {"content": parts}}]})
+    assert list(read_chunk(PROVIDER, payload)) == [ReasoningDelta("hm"), TextDelta("42")]
+
+
 def test_a_tool_call_begins_or_goes_on_under_its_index() -> None:
     first = call(index=1, id="call_a", type="function", function={"name": "look", "arguments": ""})
     assert deltas(first) == [ToolCallDelta(1, "call_a", "look", "")]

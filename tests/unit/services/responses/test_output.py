@@ -407,6 +407,13 @@ def test_a_call_that_another_one_takes_the_place_of_is_over_and_what_waited_for_
     assert [item["call_id"] for item in output] == ["call_a", "call_b", "call_c"]
 
 
+def test_arguments_that_end_in_a_brace_need_not_be_whole() -> None:
+    output = output_of(
+        call(0, "call_a", "look", '{"x":{}'), call(1, "call_b", "tell", "{}"), call(0, arguments="}"), end()
+    )
+    assert [said for _, said, _ in told(output)] == ['{"x":{}}', "{}"]
+
+
 def test_of_calls_side_by_side_all_that_were_cut_off_are_incomplete() -> None:
     output = output_of(
         call(0, "call_a", "look", '{"x"'),
