@@ -155,7 +155,6 @@ def _settle_memory() -> None:
 
     Otherwise each of its full runs would stop the server for as long as it takes to look at all modules and models.
     """
-    gc.collect()
     gc.freeze()
 
 
