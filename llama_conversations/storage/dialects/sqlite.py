@@ -45,6 +45,10 @@ PAUSES = 50
 """The longer it has lasted, the longer the pause: this part of the time that has passed."""
 
 _PRIMARY_CODE = 0xFF  # an error's code without its extension (sqlite.org/rescode.html)
+CHECKPOINT_PAGES = 4000
+"""Pages of the write-ahead log (16 MB) after which it is copied into the database; SQLite's own 1,000 come every few
+commits of many requests, and the pages that all of them touch are copied each time."""
+
 _CACHED_STATEMENTS = 256
 _SQL = sqlite_dialect.dialect(paramstyle="named")
 
@@ -77,6 +81,7 @@ def connect(settings: SqliteSettings) -> sqlite3.Connection:
             "journal_mode=WAL",
             f"synchronous={settings.synchronous.upper()}",
             "foreign_keys=ON",
+            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
             "temp_store=MEMORY",
             "secure_delete=FAST",
             "cache_size=-32768",
