@@ -139,11 +139,13 @@ class TurnClaim:
     Attributes:
         conversation_id: The conversation to lease, if any.
         response: The response to store; ``None`` when the caller asked for none to be kept.
+        told: The caller is told of the response before the turn has ended.
     """
 
     response_id: str
     conversation_id: str | None
     response: ResponseRecord | None
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,9 @@ class SqlResponseStore:
         """Begin a turn."""
         stored_id = None if claim.response is None else claim.response_id
         unit = _claim(scope, claim, self._lease)
-        return await self._database.write(with_response(unit, stored_id, claim.conversation_id))
+        # What nobody is told of need not wait for the disk: the commit, which does, takes it along.
+        unit = with_response(unit, stored_id, claim.conversation_id)
+        return await self._database.write(unit, durable=claim.told)
 
     async def commit(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
         """End a turn."""

@@ -114,7 +114,7 @@ class RunningTurn:
         reaches = None
         if turn.leaves_trace:
             self._stage = Stage.CLAIMED
-            claim = TurnClaim(turn.response_id, turn.conversation_id, response)
+            claim = TurnClaim(turn.response_id, turn.conversation_id, response, told=bool(turn.request.stream))
             reaches = await uninterrupted(self._responses.claim(turn.scope, claim))
         return await self._rounds.read_context(toolbox, reaches)
 

@@ -10,8 +10,9 @@ from contextlib import aclosing
 import pytest
 
 from harness.event_stream import JsonObject
+from llama_conversations.access import AccessScope
 from llama_conversations.services.responses import history
-from llama_conversations.storage.records import ItemRecord
+from llama_conversations.storage.records import ItemRecord, TurnClaim
 from unit.services.responses.support import Desk, text
 
 STREAMS = 20
@@ -46,6 +47,23 @@ async def test_a_turn_behind_a_known_history_reads_nothing_and_looks_at_what_is_
         assert len(desk.model.bodies[-1]["messages"]) == length + 2 * number + 1  # type: ignore[arg-type]
     assert len(reads) == (1 if length else 0)
     assert sum(looked_at) <= length + 8
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_only_the_claim_of_a_turn_whose_caller_is_told_of_it_waits_for_the_disk(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    responses, told = desk.storage.responses, list[bool]()
+    claim_turn = responses.claim
+
+    async def noted(scope: AccessScope, claim: TurnClaim) -> object:
+        told.append(claim.told)
+        return await claim_turn(scope, claim)
+
+    monkeypatch.setattr(responses, "claim", noted)
+    desk.model.answer = b'{"choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}]}'
+    await (desk.events() if streamed else desk.create())
+    assert told == [streamed]
 
 
 async def test_a_stream_that_waits_for_its_model_keeps_one_task_and_few_objects(desk: Desk) -> None:
