@@ -6,6 +6,7 @@
     ├── RequestError                     the caller can mend it
     │   ├── InvalidParameter             a field is missing, unknown, of the wrong type or out of its bounds
     │   ├── UnsupportedParameter         the field is known, this server does not build on it (yet)
+    │   ├── UnstorableText               U+0000 where the database holds plain text
     │   ├── MutuallyExclusiveParameters
     │   ├── NotFound
     │   │   ├── ConversationNotFound, ItemNotFound, ReferencedItemNotFound
@@ -49,7 +50,8 @@
     │   └── EnvVarError
     └── StorageError
         ├── DatabaseTooNew
-        └── StorageUnavailable
+        ├── StorageUnavailable
+        └── OutcomeUnknown
 """
 
 from __future__ import annotations
@@ -86,6 +88,13 @@ class UnsupportedParameter(RequestError):
     def __init__(self, param: str, detail: str | None = None) -> None:
         super().__init__(detail or f"Unsupported parameter: '{param}' is not supported by this server.")
         self.param = param
+
+
+class UnstorableText(RequestError):
+    """A text of the request holds the character U+0000, where the database holds it as plain text."""
+
+    def __init__(self) -> None:
+        super().__init__("An id, a name or another short text holds the character U+0000, which cannot be stored.")
 
 
 class MutuallyExclusiveParameters(RequestError):
@@ -554,3 +563,13 @@ class DatabaseTooNew(StorageError):
 
 class StorageUnavailable(StorageError):
     """The database could not be opened, read or written; what was asked for did not happen."""
+
+
+class OutcomeUnknown(StorageError):
+    """The connection to the database broke while a transaction was being committed: it happened, or it did not."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The connection to the database broke while this was being stored: it may have been stored or not. Look "
+            "before you send it again, or send requests with an Idempotency-Key, which may be repeated at any time."
+        )

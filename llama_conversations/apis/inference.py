@@ -34,6 +34,11 @@ OutputLimit = Literal["max_tokens", "max_completion_tokens"]
 """``max_tokens`` is what every model server knows; OpenAI's reasoning models take the other one only."""
 
 
+SystemMessages = Literal["anywhere", "first"]
+"""Where a model server takes system messages. Many chat templates know one, as the first message, and refuse others or
+leave them out: with ``first``, what the system says further on is told as the user's."""
+
+
 @runtime_checkable
 class Inference(Protocol):
     """Models of one provider. Requests and answers are JSON as bytes: no object is made per token.
@@ -72,6 +77,11 @@ class Inference(Protocol):
     def output_limit(self) -> OutputLimit:
         """The name by which the model server takes the limit of an answer's length."""
         return "max_tokens"
+
+    @property
+    def system_messages(self) -> SystemMessages:
+        """Where the model server takes system messages."""
+        return "anywhere"
 
     async def count_tokens(self, body: bytes) -> int | None:  # noqa: ARG002  (for those who can count)
         """What a chat completion request (as for ``chat_completion``) costs to read, in tokens.

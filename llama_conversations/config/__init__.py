@@ -5,6 +5,7 @@ from llama_conversations.config.distributions import Distribution, find_distribu
 from llama_conversations.config.findings import Finding, KeyPath, config_error
 from llama_conversations.config.loader import LoadedConfig, load_run_config
 from llama_conversations.config.masking import mask_secrets
+from llama_conversations.config.postgres_backend import PostgresBackend
 from llama_conversations.config.run_config import (
     Backend,
     CorsConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "LimitsConfig",
     "LoadedConfig",
     "ModelResource",
+    "PostgresBackend",
     "ProviderEntry",
     "RegisteredResources",
     "RetentionConfig",

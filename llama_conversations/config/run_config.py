@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from llama_conversations.config.findings import KeyPath, unknown_name
+from llama_conversations.config.postgres_backend import PostgresBackend
 from llama_conversations.config.settings import SettingsModel, demand_error, located_errors, plain_error
 
 CONFIG_VERSION = 1
@@ -116,16 +117,31 @@ class SqliteBackend(SettingsModel):
         default=2, ge=1, le=16, description="Connections that read, 1 to 16, beside the one that writes"
     )
 
-
-def _known_backend(value: object) -> object:
-    """Refuse an unknown type by itself, before its settings are held against another type's."""
-    kinds = get_args(SqliteBackend.model_fields["type"].annotation)
-    if isinstance(value, dict) and isinstance(value.get("type"), str) and value["type"] not in kinds:
-        raise located_errors((("type",), unknown_name("type", value["type"], kinds)))
-    return value
+    @property
+    def location(self) -> str:
+        """Where the state lies, for people."""
+        return str(self.path)
 
 
-Backend = Annotated[SqliteBackend, BeforeValidator(_known_backend)]
+_BACKENDS: Mapping[str, type[SqliteBackend | PostgresBackend]] = {
+    "sql_sqlite": SqliteBackend,
+    "sql_postgres": PostgresBackend,
+}
+
+
+def _read_backend(value: object) -> object:
+    """Read a mapping as its type says, so that its settings are never held against another type's."""
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("type")
+    if kind is None:
+        raise located_errors((("type",), f"is required: {' or '.join(_BACKENDS)}"))
+    if kind not in _BACKENDS:
+        raise located_errors((("type",), unknown_name("type", str(kind), _BACKENDS)))
+    return _BACKENDS[kind].model_validate(value)
+
+
+Backend = Annotated[SqliteBackend | PostgresBackend, BeforeValidator(_read_backend)]
 """A database; ``type`` tells which kind."""
 
 
@@ -146,7 +162,7 @@ class StoresConfig(SettingsModel):
     registry: StoreReference = Field(default_factory=StoreReference, description="Registered and discovered models")
 
 
-def _default_backends() -> dict[str, SqliteBackend]:
+def _default_backends() -> dict[str, Backend]:
     return {DEFAULT_BACKEND: SqliteBackend(type="sql_sqlite", path=Path(DEFAULT_DATABASE))}
 
 

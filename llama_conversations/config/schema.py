@@ -14,12 +14,14 @@ _CONTAINERS = (list, dict)
 
 
 def known_keys(model: type[BaseModel], path: KeyPath) -> dict[str, FieldInfo]:
-    """The keys that may stand in the mapping at ``path``, aliases among them; none where no model reads it."""
+    """The keys that may stand in the mapping at ``path``, aliases among them; none where no model reads it.
+
+    Where one of several models may read it, they are those of all.
+    """
     places: list[object] = [model]
     for part in path:
         places = [inner for place in places for inner in _step(place, part)]
-    found = next(_models(places), None)
-    return _keys(found) if found else {}
+    return {key: field for model in _models(places) for key, field in _keys(model).items()}
 
 
 def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:

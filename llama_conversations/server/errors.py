@@ -111,6 +111,7 @@ _TABLE: Mapping[type[BaseException], Callable[[Any], Refusal]] = dict(
         _row(errors.RequestError, Refusal(400)),
         _row(errors.InvalidParameter, lambda e: Refusal(400, code=e.code, param=e.param)),
         _row(errors.UnsupportedParameter, lambda e: Refusal(400, code="unsupported_parameter", param=e.param)),
+        _row(errors.UnstorableText, Refusal(400, code="invalid_value")),
         _row(errors.MutuallyExclusiveParameters, Refusal(400, code="mutually_exclusive_parameters")),
         _row(errors.NotFound, Refusal(404)),
         _row(errors.MethodNotAllowed, lambda e: Refusal(405, headers={"allow": ", ".join(e.allowed)})),
@@ -153,6 +154,7 @@ _TABLE: Mapping[type[BaseException], Callable[[Any], Refusal]] = dict(
         _row(errors.QueueFull, Refusal(429, "requests", "rate_limit_exceeded", headers=_SOON)),
         _row(errors.NotReady, _server_error(503, _SOON)),
         _row(errors.ShuttingDown, _server_error(503, _SOON)),
+        _row(errors.OutcomeUnknown, _server_error(500, _NO_RETRY)),
         _row(errors.StorageUnavailable, _server_error(503, _SOON, _NO_STORAGE)),
     ]
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from llama_conversations.config.run_config import Backend
+from llama_conversations.config.run_config import Backend, SqliteBackend
 from llama_conversations.errors import StorageError
 
 
@@ -92,7 +92,12 @@ class DatabaseCare(Protocol):
 
 
 def care_for(backend: Backend) -> DatabaseCare:
-    """How a database of run.yaml is cared for."""
-    from llama_conversations.storage.sqlite_care import SqliteCare  # only for who asks
+    """How a database of run.yaml is cared for. Errors: ``StorageUnavailable`` where its driver is not installed."""
+    # Each only for who asks; the driver of PostgreSQL is an optional package.
+    if isinstance(backend, SqliteBackend):
+        from llama_conversations.storage.sqlite_care import SqliteCare
 
-    return SqliteCare(backend)
+        return SqliteCare(backend)
+    from llama_conversations.storage.postgresql_care import PostgresqlCare
+
+    return PostgresqlCare(backend)

@@ -15,7 +15,8 @@ class Database(Protocol):
     """Runs units of work, each in a transaction of its own.
 
     Errors of both: what the unit raises (and nothing of it happened); ``errors.StorageUnavailable`` when the database
-    fails. A caller that is cancelled while it waits does not undo its unit.
+    fails; ``errors.OutcomeUnknown`` when it failed during the commit, so that the unit happened or not. A caller that
+    is cancelled while it waits does not undo its unit.
     """
 
     @abstractmethod

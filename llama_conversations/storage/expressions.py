@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Text
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Insert, Table, Text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -62,8 +63,10 @@ def _sqlite_json_contains(element: json_contains, compiler: SQLCompiler, **optio
 
 @compiles(json_contains, "postgresql")
 def _postgresql_json_contains(element: json_contains, compiler: SQLCompiler, **options: object) -> str:
+    # jsonb holds no U+0000: U+FFFF, no character either, stands for it. JSON stays JSON by that, also where the
+    # "\\u0000" is but the end of a written backslash and some letters.
     column, pairs = (compiler.process(argument, **options) for argument in _arguments(element))
-    return f"({column})::jsonb @> ({pairs})::jsonb"
+    return f"replace({column}, '\\u0000', '\\uffff')::jsonb @> replace({pairs}, '\\u0000', '\\uffff')::jsonb"
 
 
 class in_json_array(_Condition):  # noqa: N801
@@ -81,7 +84,27 @@ def _sqlite_in_json_array(element: in_json_array, compiler: SQLCompiler, **optio
 @compiles(in_json_array, "postgresql")
 def _postgresql_in_json_array(element: in_json_array, compiler: SQLCompiler, **options: object) -> str:
     column, array = (compiler.process(argument, **options) for argument in _arguments(element))
-    return f"{column} = ANY (SELECT jsonb_array_elements_text(({array})::jsonb))"
+    return f"{column} = ANY (ARRAY(SELECT jsonb_array_elements_text(({array})::jsonb)))"
+
+
+class turn_taken(FunctionElement[int]):  # noqa: N801
+    """``turn_taken(number)``: waits until no other transaction has taken this turn; it ends with the transaction.
+
+    For what no row stands for. SQLite has one transaction that writes at a time as it is.
+    """
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(turn_taken, "sqlite")
+def _sqlite_turn_taken(element: turn_taken, compiler: SQLCompiler, **options: object) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(turn_taken, "postgresql")
+def _postgresql_turn_taken(element: turn_taken, compiler: SQLCompiler, **options: object) -> str:
+    return f"pg_advisory_xact_lock({compiler.process(element.clauses, **options)})"
 
 
 class unindexed(FunctionElement[str]):  # noqa: N801
@@ -103,3 +126,11 @@ def _sqlite_unindexed(element: unindexed, compiler: SQLCompiler, **options: obje
 @compiles(unindexed, "postgresql")
 def _postgresql_unindexed(element: unindexed, compiler: SQLCompiler, **options: object) -> str:
     return compiler.process(element.clauses, **options)
+
+
+def insert_if_absent(table: Table) -> Insert:
+    """An ``INSERT`` that leaves a row alone that is there already, and waits for one that is just being stored.
+
+    SQLite and PostgreSQL write ``ON CONFLICT DO NOTHING`` alike, and SQLAlchemy compiles it for either.
+    """
+    return postgresql_insert(table).on_conflict_do_nothing()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import AsyncFileLock
 
-from llama_conversations.config.run_config import SqliteBackend, StorageConfig
+from llama_conversations.config.run_config import Backend, SqliteBackend, StorageConfig
 from llama_conversations.errors import StorageUnavailable
+from llama_conversations.storage.database import Database
 from llama_conversations.storage.dialects.sqlite import OLDEST_SQLITE, SqliteDatabase, SqliteSettings, connect
 from llama_conversations.storage.migrations import HEAD_REVISION
 from llama_conversations.storage.nodes import NodeLocks
@@ -65,7 +66,7 @@ async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIter
     stores = config.stores
     async with AsyncExitStack() as opened:
         databases = {
-            name: await opened.enter_async_context(_open_sqlite(config.backends[name]))
+            name: await opened.enter_async_context(_open(config.backends[name]))
             for name in {stores.state.backend, stores.prompts.backend, stores.registry.backend}
         }
         state, prompts = databases[stores.state.backend], databases[stores.prompts.backend]
@@ -81,8 +82,17 @@ async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIter
             secrets=SqlSecretStore(state),
             health=SqlHealthStore(state),
             retention=SqlRetentionStore(state),
-            location=str(config.backends[stores.state.backend].path),
+            location=config.backends[stores.state.backend].location,
         )
+
+
+def _open(backend: Backend) -> AbstractAsyncContextManager[Database]:
+    if isinstance(backend, SqliteBackend):
+        return _open_sqlite(backend)
+    # Its driver is an optional package.
+    from llama_conversations.storage.open_postgresql import open_postgresql
+
+    return open_postgresql(backend)
 
 
 @asynccontextmanager

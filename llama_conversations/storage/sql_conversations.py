@@ -77,7 +77,8 @@ _SELECT_HELD_IDS = Statement(
     .where(items.c.conversation_id == bindparam("id"), in_json_array(items.c.id, bindparam("ids")))
     .order_by(items.c.id)
 )
-_SELECT_ITEM = Statement(select(*_ITEM_FIELDS).where(*_THIS_ITEM))
+_OF_THIS = select(*_ITEM_FIELDS).join(conversations, conversations.c.id == items.c.conversation_id).where(*_THIS)
+_SELECT_ITEM = Statement(_OF_THIS.where(*_THIS_ITEM))
 _SELECT_POSITION = Statement(select(items.c.position).where(*_THIS_ITEM))
 _DELETE_ITEM = Statement(delete(items).where(*_THIS_ITEM).returning(items.c.id))
 _BEGIN_EDITION = Statement(
@@ -93,12 +94,7 @@ _SELECT_SPAN = Statement(
     )
     .order_by(items.c.position)
 )
-_SELECT_HISTORY = Statement(
-    select(*_ITEM_FIELDS)
-    .join(conversations, conversations.c.id == items.c.conversation_id)
-    .where(*_THIS, items.c.position < bindparam("position"))
-    .order_by(items.c.position)
-)
+_SELECT_HISTORY = Statement(_OF_THIS.where(items.c.position < bindparam("position")).order_by(items.c.position))
 _IN_PARTITION = select(conversations.c.id).where(
     *filtered_by_owner(conversations),
     conversations.c.id >= bindparam("first"),
@@ -110,7 +106,7 @@ _SELECT_FROM_PARTITION = Statement(
 
 
 def _item_page(descending: bool, continued: bool) -> Statement:
-    query = select(*_ITEM_FIELDS).where(items.c.conversation_id == bindparam("id"))
+    query = _OF_THIS
     if continued:
         cursor: BindParameter[int] = bindparam("position")
         query = query.where(items.c.position < cursor if descending else items.c.position > cursor)
@@ -315,21 +311,23 @@ def _append(scope: AccessScope, conversation_id: str, batch: Sequence[ItemRecord
 
 
 def _list_items(scope: AccessScope, conversation_id: str, page: PageQuery) -> Unit[Page[ItemRecord]]:
-    yield from _get(scope, conversation_id)
-    parameters: dict[str, SqlValue] = {"id": conversation_id, "limit": page.limit + 1}
+    parameters: dict[str, SqlValue] = {**_this(scope, conversation_id), "limit": page.limit + 1}
     if page.after is not None:
+        yield from _get(scope, conversation_id)
         found = yield Run(_SELECT_POSITION, {"id": conversation_id, "item_id": page.after})
         if not found:
             raise CursorNotFound("after", page.after)
         parameters["position"] = found[0][0]
     rows = yield Run(_ITEM_PAGES[page.descending, page.after is not None], parameters)
+    if not rows:  # after the page: a conversation that is there now was there then
+        yield from _get(scope, conversation_id)
     return Page([_item(row) for row in rows[: page.limit]], len(rows) > page.limit)
 
 
 def _get_item(scope: AccessScope, conversation_id: str, item_id: str) -> Unit[ItemRecord]:
-    yield from _get(scope, conversation_id)
-    rows = yield Run(_SELECT_ITEM, {"id": conversation_id, "item_id": item_id})
+    rows = yield Run(_SELECT_ITEM, {**_this(scope, conversation_id), "item_id": item_id})
     if not rows:
+        yield from _get(scope, conversation_id)
         raise ItemNotFound(item_id, conversation_id)
     return _item(rows[0])
 
@@ -365,10 +363,10 @@ def _history_since(
 
 def _find_item(scope: AccessScope, item_id: str, conversation_id: str | None) -> Unit[ItemRecord | None]:
     if conversation_id is not None:
-        yield from _get(scope, conversation_id)
-        rows = yield Run(_SELECT_ITEM, {"id": conversation_id, "item_id": item_id})
+        rows = yield Run(_SELECT_ITEM, {**_this(scope, conversation_id), "item_id": item_id})
         if rows:
             return _item(rows[0])
+        yield from _get(scope, conversation_id)
     partition = partition_in(item_id)
     if partition is None:
         return None

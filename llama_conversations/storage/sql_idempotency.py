@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import orjson
-from sqlalchemy import bindparam, delete, insert, null, or_, select, tuple_, update
+from sqlalchemy import bindparam, delete, null, or_, select, update
 
 from llama_conversations.errors import IdempotencyKeyReused
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import HELD, hold_parameters
-from llama_conversations.storage.expressions import in_json_array, now_ms
+from llama_conversations.storage.expressions import in_json_array, insert_if_absent, now_ms
 from llama_conversations.storage.records import (
     MICROSECONDS,
     KeptAnswer,
@@ -24,7 +24,7 @@ from llama_conversations.storage.records import (
 )
 from llama_conversations.storage.scopes import owned_by
 from llama_conversations.storage.tables import idempotency_keys as keys
-from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
+from llama_conversations.storage.unit_of_work import Row, Run, RunMany, SqlValue, Statement, Unit
 
 KEPT_SECONDS = 24 * 3600.0
 """How long a key is known, from its first use on."""
@@ -46,9 +46,10 @@ _FIELDS = tuple(
 )
 _IS_LOST = or_(keys.c.lease_expires_at < now_ms(), in_json_array(keys.c.lease_node, bindparam("dead_nodes")))
 
-_SELECT = Statement(select(*_FIELDS, _IS_LOST.label("is_lost")).where(*_THIS))
+_SELECT = Statement(select(*_FIELDS, _IS_LOST.label("is_lost")).where(*_THIS).with_for_update())
 _INSERT = Statement(
-    insert(keys).values(
+    insert_if_absent(keys)
+    .values(
         tenant=bindparam("tenant"),
         owner=bindparam("owner"),
         key=bindparam("key_"),
@@ -56,6 +57,7 @@ _INSERT = Statement(
         created_at=bindparam("created_at_"),
         **_LEASE,
     )
+    .returning(keys.c.key)
 )
 _DELETE = Statement(delete(keys).where(*_THIS))
 _TAKE_OVER = Statement(update(keys).where(*_THIS).values(**_LEASE))
@@ -81,20 +83,15 @@ _RENEW = Statement(
     )
     .values(lease_expires_at=now_ms() + bindparam("lease_ms"))
 )
-_PURGE = Statement(
-    delete(keys)
+_SELECT_OLD = Statement(
+    select(*_KEY)
     .where(
-        tuple_(*_KEY).in_(
-            select(*_KEY)
-            .where(
-                keys.c.created_at < bindparam("oldest"),
-                or_(keys.c.lease_expires_at.is_(None), keys.c.lease_expires_at < now_ms()),
-            )
-            .order_by(keys.c.created_at)
-            .limit(bindparam("limit"))
-        )
+        keys.c.created_at < bindparam("oldest"),
+        or_(keys.c.lease_expires_at.is_(None), keys.c.lease_expires_at < now_ms()),
     )
-    .returning(keys.c.key)
+    .order_by(keys.c.created_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
 )
 
 
@@ -161,8 +158,7 @@ class SqlIdempotencyStore:
 
     async def purge(self) -> int:
         """Forget a batch of old keys."""
-        purged = _run(_PURGE, {"oldest": now_us() - self._kept_us, "limit": PURGE_BATCH})
-        return len(await self._database.write(purged))
+        return await self._database.write(_purge(now_us() - self._kept_us))
 
 
 def _answer_parameters(answer: KeptAnswer) -> dict[str, SqlValue]:
@@ -175,14 +171,15 @@ def _answer_parameters(answer: KeptAnswer) -> dict[str, SqlValue]:
 
 
 def _claim(hold: KeyHold, values: dict[str, SqlValue], now: int, kept_us: int) -> Unit[KeyClaim]:
-    rows = yield Run(_SELECT, values)
-    known = _known(rows[0]) if rows else None
-    if known is not None and known.created_at < now - kept_us and (known.lease_node is None or known.is_lost):
-        yield Run(_DELETE, values)
-        known = None
-    if known is None:
-        yield Run(_INSERT, {**values, "created_at_": now})
-        return hold
+    known = None
+    while known is None:
+        if (yield Run(_INSERT, {**values, "created_at_": now})):
+            return hold
+        rows = yield Run(_SELECT, values)  # none, if the key was forgotten meanwhile
+        known = _known(rows[0]) if rows else None
+        if known is not None and known.created_at < now - kept_us and (known.lease_node is None or known.is_lost):
+            yield Run(_DELETE, values)
+            known = None
     if known.fingerprint != values["fingerprint_"]:
         raise IdempotencyKeyReused(hold.key)
     if known.lease_node is None:
@@ -202,6 +199,12 @@ def _known(row: Row) -> _Known:
 def _release(hold: KeyHold) -> Unit[None]:
     yield Run(_FORGET_WITHOUT_EFFECT, hold_parameters(hold))
     yield Run(_END_LEASE, hold_parameters(hold))
+
+
+def _purge(oldest: int) -> Unit[int]:
+    rows = yield Run(_SELECT_OLD, {"oldest": oldest, "limit": PURGE_BATCH})
+    yield RunMany(_DELETE, [{"tenant": tenant, "owner": owner, "key_": key} for tenant, owner, key in rows])
+    return len(rows)
 
 
 def _run(statement: Statement, values: dict[str, SqlValue]) -> Unit[Sequence[Row]]:

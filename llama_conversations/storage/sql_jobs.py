@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import orjson
-from sqlalchemy import bindparam, delete, func, insert, null, or_, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal, literal_column, null, or_, select, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import (
@@ -22,15 +22,18 @@ from llama_conversations.errors import (
 )
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import telling_of, with_response
-from llama_conversations.storage.expressions import in_json_array, now_ms
+from llama_conversations.storage.expressions import in_json_array, now_ms, turn_taken
 from llama_conversations.storage.records import QUEUED_EVENTS, TERMINAL, EventRecord, Job, ResponseRecord
 from llama_conversations.storage.scopes import owned_by, scope_parameters
 from llama_conversations.storage.sql_events import insert_events
-from llama_conversations.storage.sql_responses import FREE_CONVERSATION, RESPONSE_FIELDS, read_response
+from llama_conversations.storage.sql_responses import RESPONSE_FIELDS, free_held, lock_held, read_response
 from llama_conversations.storage.tables import conversations, response_events, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 
 EVENTS_AT_ONCE = 500
+
+_TURN = 0x6C6C616D615F7175
+"""The turn of those who queue: two that count at once would both find room for the last one."""
 
 _JOB_FIELDS = (
     *RESPONSE_FIELDS,
@@ -41,7 +44,9 @@ _NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 _LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
 _THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned_by(conversations))
 
-_COUNT_QUEUED = Statement(select(func.count()).select_from(responses).where(responses.c.status == "queued"))
+_IS_QUEUED = responses.c.status == literal_column("'queued'")  # written out: a partial index has these words
+_TAKE_TURN = Statement(select(turn_taken(literal(_TURN, BigInteger))))
+_COUNT_QUEUED = Statement(select(func.count()).select_from(responses).where(_IS_QUEUED))
 _HOLD_CONVERSATION = Statement(
     update(conversations)
     .where(
@@ -62,12 +67,12 @@ _TAKE = Statement(
     .where(
         responses.c.id
         == select(responses.c.id)
-        .where(responses.c.status == "queued")
+        .where(_IS_QUEUED)
         .order_by(responses.c.created_at, responses.c.id)
-        .limit(1)
+        .limit(literal_column("1"))
         .with_for_update(skip_locked=True)
         .scalar_subquery(),
-        responses.c.status == "queued",
+        _IS_QUEUED,
     )
     .values(status="in_progress", **_LEASE)
     .returning(*_JOB_FIELDS)
@@ -92,7 +97,10 @@ _FORGET_EVENTS = Statement(
 )
 _SELECT = Statement(select(*_JOB_FIELDS, responses.c.background).where(*_THIS))
 _CANCEL_WAITING = Statement(
-    update(responses).where(*_THIS).values(status="cancelled", head=bindparam("head_")).returning(*RESPONSE_FIELDS)
+    update(responses)
+    .where(*_THIS, _IS_QUEUED)
+    .values(status="cancelled", head=bindparam("head_"))
+    .returning(*RESPONSE_FIELDS)
 )
 _ASK_TO_CANCEL = Statement(update(responses).where(*_THIS).values(cancel_requested=1))
 _SELECT_WANTED = Statement(
@@ -138,7 +146,8 @@ class SqlJobStore:
 
     async def cancel_requests(self, response_ids: Collection[str]) -> Collection[str]:
         """Find those that are to be cancelled."""
-        return await self._database.read(_cancel_requests(response_ids))
+        asked = frozenset(response_ids)  # as they are now: the caller's collection may grow before the rows are there
+        return await self._database.read(_cancel_requests(asked))
 
     async def add_events(self, response_id: str, events: Sequence[EventRecord]) -> None:
         """Keep events."""
@@ -157,6 +166,7 @@ def _job(row: Row) -> Job:
 
 def _enqueue(job: Job, events: Sequence[EventRecord], limit: int) -> Unit[None]:
     response, owner = job.response, scope_parameters(job.scope)
+    yield Run(_TAKE_TURN, {})
     waiting = yield Run(_COUNT_QUEUED, {})
     if cast("int", waiting[0][0]) >= limit:
         raise QueueFull(limit)
@@ -207,8 +217,11 @@ def _request_cancel(scope: AccessScope, response_id: str, cancelled: Callable[[s
     if not rows[0][-1]:
         raise NotInBackground(response_id, "it was not created with 'background': true")
     if response.status == "queued":
+        yield from lock_held(response.conversation_id, response_id)
         ended = yield Run(_CANCEL_WAITING, {**this, "head_": cancelled(response.head)})
-        yield Run(FREE_CONVERSATION, {"conversation_id": response.conversation_id, "holder": response_id})
+        if not ended:  # it was taken up meanwhile
+            return (yield from _request_cancel(scope, response_id, cancelled))
+        yield from free_held(response.conversation_id, response_id)
         return read_response(ended[0])
     if response.status == "in_progress":
         yield Run(_ASK_TO_CANCEL, this)
@@ -217,9 +230,9 @@ def _request_cancel(scope: AccessScope, response_id: str, cancelled: Callable[[s
     return response
 
 
-def _cancel_requests(response_ids: Collection[str]) -> Unit[Collection[str]]:
+def _cancel_requests(response_ids: frozenset[str]) -> Unit[Collection[str]]:
     rows = yield Run(_SELECT_WANTED, {"ids": orjson.dumps(list(response_ids)).decode()})
-    return set(response_ids) - {cast("str", row[0]) for row in rows}
+    return response_ids - {cast("str", row[0]) for row in rows}
 
 
 def _events(scope: AccessScope, response_id: str, after: int) -> Unit[tuple[Job, Sequence[EventRecord]]]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from sqlalchemy import bindparam, delete, insert, literal, select, update
+from sqlalchemy import BigInteger, bindparam, delete, insert, literal, select, update
 
 from llama_conversations.storage.database import Database
-from llama_conversations.storage.expressions import now_ms
+from llama_conversations.storage.expressions import insert_if_absent, now_ms, turn_taken
 from llama_conversations.storage.records import ResourceRecord
 from llama_conversations.storage.tables import leases, resources
-from llama_conversations.storage.unit_of_work import Run, RunMany, Statement, Unit
+from llama_conversations.storage.unit_of_work import Run, RunMany, SqlValue, Statement, Unit
+
+_TURN = 0x6C6C616D615F7265
+"""The turn of those who replace resources: two that replace the same ones would each insert them."""
 
 _FIELDS = (resources.c.kind, resources.c.identifier, resources.c.provider_id, resources.c.data)
 
@@ -24,6 +27,10 @@ _DELETE = Statement(
     delete(resources).where(resources.c.kind == bindparam("kind"), resources.c.provider_id == bindparam("provider_id"))
 )
 _INSERT = Statement(insert(resources).values({column.name: bindparam(column.name) for column in _FIELDS}))
+_INSERT_IF_ABSENT = Statement(
+    insert_if_absent(resources).values({column.name: bindparam(column.name) for column in _FIELDS})
+)
+_TAKE_TURN = Statement(select(turn_taken(literal(_TURN, BigInteger))))
 _PING = Statement(select(literal(1)))
 _PROBE = Statement(update(leases).where(leases.c.name == bindparam("name_")).values(expires_at=now_ms()))
 
@@ -75,19 +82,19 @@ def _load(kind: str) -> Unit[Sequence[ResourceRecord]]:
 
 
 def _replace(kind: str, provider_id: str, new: Sequence[ResourceRecord]) -> Unit[None]:
+    yield Run(_TAKE_TURN, {})
     yield Run(_DELETE, {"kind": kind, "provider_id": provider_id})
-    yield RunMany(
-        _INSERT,
-        [{"kind": r.kind, "identifier": r.identifier, "provider_id": r.provider_id, "data": r.data} for r in new],
-    )
+    yield RunMany(_INSERT, [_values(resource) for resource in new])
 
 
 def _keep(new: ResourceRecord) -> Unit[str]:
-    for kept in (yield from _load(new.kind)):
-        if kept.identifier == new.identifier:
-            return kept.data
-    yield from _replace(new.kind, new.provider_id, [new])
-    return new.data
+    yield Run(_INSERT_IF_ABSENT, _values(new))
+    kept = yield from _load(new.kind)
+    return next(secret.data for secret in kept if secret.identifier == new.identifier)
+
+
+def _values(resource: ResourceRecord) -> dict[str, SqlValue]:
+    return {column.name: cast("SqlValue", getattr(resource, column.name)) for column in _FIELDS}
 
 
 def _ping() -> Unit[None]:

@@ -18,6 +18,7 @@ from llama_conversations.errors import (
     ConversationLocked,
     ConversationNotFound,
     CursorNotFound,
+    OutcomeUnknown,
     PreviousResponseNotFound,
     ResponseNotFound,
     TurnLost,
@@ -25,7 +26,7 @@ from llama_conversations.errors import (
 from llama_conversations.ids import RESPONSE_PREFIX, partition_in
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_response, with_result, without_response
-from llama_conversations.storage.expressions import in_json_array, now_ms
+from llama_conversations.storage.expressions import in_json_array, now_ms, unindexed
 from llama_conversations.storage.records import (
     HistoryMark,
     Page,
@@ -82,7 +83,16 @@ _END_LEASE = Statement(
     .values(next_position=conversations.c.next_position + bindparam("count"), lease_holder=null(), **_NO_LEASE)
     .returning(*_MARK)
 )
-FREE_CONVERSATION = Statement(
+_LOCK_HELD = Statement(
+    select(conversations.c.id)
+    .where(
+        conversations.c.id == bindparam("conversation_id"),
+        conversations.c.lease_holder == bindparam("holder"),
+        conversations.c.lease_node.is_(None),
+    )
+    .with_for_update()
+)
+_FREE_CONVERSATION = Statement(
     update(conversations)
     .where(
         conversations.c.id == bindparam("conversation_id"),
@@ -91,7 +101,6 @@ FREE_CONVERSATION = Statement(
     )
     .values(lease_holder=null(), **_NO_LEASE)
 )
-"""Frees what a response in the background holds; a turn of a living process gives back its conversation itself."""
 _INSERT = Statement(
     insert(responses).values(
         {
@@ -109,7 +118,8 @@ _FINISH = Statement(
     .returning(responses.c.id)
 )
 _SELECT = Statement(select(*RESPONSE_FIELDS).where(*_THIS))
-_DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id, responses.c.conversation_id))
+_SELECT_CONVERSATION_OF = Statement(select(responses.c.conversation_id).where(*_THIS))
+_DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
 
 _RENEW = tuple(
     Statement(
@@ -137,16 +147,26 @@ _EXPIRED = {
     )
     for table in (conversations, responses)
 }
-_FREE_EXPIRED = Statement(update(conversations).where(_EXPIRED[conversations]).values(lease_holder=null(), **_NO_LEASE))
+_FREE_EXPIRED = Statement(
+    update(conversations)
+    .where(
+        conversations.c.id.in_(
+            select(conversations.c.id).where(_EXPIRED[conversations]).with_for_update(skip_locked=True)
+        )
+    )
+    .values(lease_holder=null(), **_NO_LEASE)
+)
 _SELECT_EXPIRED = Statement(
     select(responses.c.id, responses.c.head, responses.c.conversation_id)
     .where(_EXPIRED[responses])
+    .order_by(unindexed(responses.c.id))  # all sweeps lock them in one order
     .limit(bindparam("limit"))
 )
 _FAIL = Statement(
     update(responses)
-    .where(responses.c.id == bindparam("id_"))
+    .where(responses.c.id == bindparam("id_"), _EXPIRED[responses])
     .values(status="failed", head=bindparam("head_"), **_NO_LEASE)
+    .returning(responses.c.id)
 )
 
 _newest = select(*RESPONSE_FIELDS, literal(0).label("depth")).where(*_THIS).cte("chain", recursive=True)
@@ -214,10 +234,25 @@ class SqlResponseStore:
     async def commit(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
         """End a turn."""
         check_distinct(commit.items)
+        try:
+            return await self._database.write(self._ending(scope, commit))
+        except OutcomeUnknown:
+            return await self._commit_again(scope, commit)
+
+    async def _commit_again(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
+        """Do it once more: if it was done the first time, the lease is gone, and the response says how it ended."""
+        try:
+            return await self._database.write(self._ending(scope, commit))
+        except TurnLost:
+            if not await self._database.read(_has_ended_as(scope, commit)):
+                raise OutcomeUnknown from None
+            return None
+
+    def _ending(self, scope: AccessScope, commit: TurnCommit) -> Unit[HistoryMark | None]:
         unit = _commit(scope, commit, self._database.node)
         if commit.status in ("completed", "incomplete"):
             unit = with_result(unit, lambda: join_response(commit.head, commit.output), commit.conversation_id)
-        return await self._database.write(unit)
+        return unit
 
     async def unclaim(self, scope: AccessScope, response_id: str, conversation_id: str | None) -> None:
         """Undo a claim."""
@@ -299,6 +334,13 @@ def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[HistoryMa
     return mark
 
 
+def _has_ended_as(scope: AccessScope, commit: TurnCommit) -> Unit[bool]:
+    rows = yield Run(_SELECT, _this(scope, commit.response_id))
+    return any(
+        (response.status, response.head) == (commit.status, commit.head) for response in map(read_response, rows)
+    )
+
+
 def _unclaim(scope: AccessScope, response_id: str, conversation_id: str | None) -> Unit[None]:
     if conversation_id is not None:
         this = {"conversation_id": conversation_id, **scope_parameters(scope)}
@@ -322,17 +364,31 @@ def _leasing_nodes() -> Unit[set[str]]:
 def _sweep(dead_nodes: str, failed: Callable[[str], str]) -> Unit[Sequence[str]]:
     yield Run(_FREE_EXPIRED, {"dead_nodes": dead_nodes})
     rows = yield Run(_SELECT_EXPIRED, {"dead_nodes": dead_nodes, "limit": SWEEP_BATCH})
-    expired = cast("Sequence[tuple[str, str, str | None]]", rows)
-    for response_id, head, conversation_id in expired:
-        yield Run(_FAIL, {"id_": response_id, "head_": failed(head)})
-        yield from _free(conversation_id, response_id)
-    return [response_id for response_id, *_ in expired]
+    swept = []
+    for response_id, head, conversation_id in cast("Sequence[tuple[str, str, str | None]]", rows):
+        yield from lock_held(conversation_id, response_id)
+        if (yield Run(_FAIL, {"id_": response_id, "head_": failed(head), "dead_nodes": dead_nodes})):
+            yield from free_held(conversation_id, response_id)
+            swept.append(response_id)
+    return swept
 
 
-def _free(conversation_id: str | None, response_id: str) -> Unit[None]:
-    """Give back a conversation that a response holds without a node: one that runs in the background."""
+def lock_held(conversation_id: str | None, response_id: str) -> Unit[None]:
+    """Part of a unit of work that is about to end a response: a conversation is locked before its responses.
+
+    So nobody who ends a turn and locks both waits for somebody who waits for him.
+    """
     if conversation_id is not None:
-        yield Run(FREE_CONVERSATION, {"conversation_id": conversation_id, "holder": response_id})
+        yield Run(_LOCK_HELD, {"conversation_id": conversation_id, "holder": response_id})
+
+
+def free_held(conversation_id: str | None, response_id: str) -> Unit[None]:
+    """Part of a unit of work: give back a conversation that a response holds without a node, in the background.
+
+    A turn of a living process gives back its conversation itself.
+    """
+    if conversation_id is not None:
+        yield Run(_FREE_CONVERSATION, {"conversation_id": conversation_id, "holder": response_id})
 
 
 def _get(scope: AccessScope, response_id: str) -> Unit[ResponseRecord]:
@@ -358,10 +414,12 @@ def _list(scope: AccessScope, page: PageQuery, model: str | None) -> Unit[Page[R
 
 
 def _delete(scope: AccessScope, response_id: str) -> Unit[None]:
-    rows = yield Run(_DELETE, _this(scope, response_id))
-    if not rows:
+    rows = yield Run(_SELECT_CONVERSATION_OF, _this(scope, response_id))
+    conversation_id = cast("str | None", rows[0][0]) if rows else None
+    yield from lock_held(conversation_id, response_id)
+    if not (yield Run(_DELETE, _this(scope, response_id))):
         raise ResponseNotFound(response_id)
-    yield from _free(cast("str | None", rows[0][1]), response_id)
+    yield from free_held(conversation_id, response_id)
 
 
 def _read_chain(scope: AccessScope, response_id: str) -> Unit[Sequence[ResponseRecord]]:

@@ -51,23 +51,14 @@ _NEXT_OWNER = {
     )
     for table in (conversations, responses)
 }
-_DELETE_RESPONSES = Statement(
-    delete(responses)
-    .where(
-        responses.c.id.in_(
-            select(responses.c.id)
-            .where(
-                *owned_by(responses),
-                responses.c.created_at < bindparam("oldest"),
-                responses.c.status != "queued",
-                responses.c.status != "in_progress",
-            )
-            .order_by(responses.c.created_at)
-            .limit(bindparam("limit"))
-        )
-    )
-    .returning(responses.c.id)
+_ENDED = (responses.c.status != "queued", responses.c.status != "in_progress")
+_SELECT_OLD_RESPONSES = Statement(
+    select(responses.c.id)
+    .where(*owned_by(responses), responses.c.created_at < bindparam("oldest"), *_ENDED)
+    .order_by(responses.c.created_at, responses.c.id)
+    .limit(bindparam("limit"))
 )
+_DELETE_RESPONSES = Statement(delete(responses).where(in_json_array(responses.c.id, bindparam("ids")), *_ENDED))
 _SELECT_OLD = Statement(
     select(conversations.c.created_at, conversations.c.id)
     .where(
@@ -138,8 +129,10 @@ def _delete_responses(lease: dict[str, SqlValue], scope: AccessScope, before: in
     if not (yield Run(_RENEW, lease)):
         return None
     values = {**scope_parameters(scope), "oldest": before, "limit": RESPONSES_AT_ONCE}
-    deleted = yield Run(_DELETE_RESPONSES, values)
-    return Swept(len(deleted), None, len(deleted) == RESPONSES_AT_ONCE)
+    old = [cast("str", row[0]) for row in (yield Run(_SELECT_OLD_RESPONSES, values))]
+    if old:
+        yield Run(_DELETE_RESPONSES, {"ids": orjson.dumps(old).decode()})
+    return Swept(len(old), None, len(old) == RESPONSES_AT_ONCE)
 
 
 def _delete_conversations(

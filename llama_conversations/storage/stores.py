@@ -2,7 +2,7 @@
 
 Every call takes the scope of the caller; somebody else's id and an unknown id answer alike. A call is one transaction:
 it happens as a whole or not at all. Errors: ``errors.NotFound`` of the fitting kind; ``errors.StorageUnavailable`` when
-the database fails (what was asked for did not happen).
+the database fails (what was asked for did not happen), ``errors.OutcomeUnknown`` when nobody knows whether it did.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class ResponseStore(Protocol):
         """End a turn; answers with how far the conversation reaches now, if there is one.
 
         A conversation that was deleted meanwhile gains nothing, and a response deleted meanwhile stays deleted: neither
-        is an error. Errors: ``TurnLost`` when the lease ran out and was taken away, ``DuplicateItem``.
+        is an error. Errors: ``TurnLost`` when the lease ran out and was taken away, ``DuplicateItem``;
+        ``OutcomeUnknown`` only where doing it again did not tell either.
         """
         ...
 

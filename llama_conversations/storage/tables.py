@@ -20,19 +20,24 @@ from sqlalchemy import (
     text,
 )
 
+from llama_conversations.storage.column_types import Name
+
+ROOM_FOR_UPDATES = {"fillfactor": 80}
+"""An append changes no indexed column of its conversation: with room on the page no index is touched either."""
+
 metadata = MetaData()
 
 conversations = Table(
     "conversations",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("owner", Text, nullable=False),
+    Column("id", Name, primary_key=True),
+    Column("tenant", Name, nullable=False),
+    Column("owner", Name, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("metadata", Text, nullable=False),
     Column("next_position", BigInteger, nullable=False),
-    Column("lease_holder", Text),
-    Column("lease_node", Text),
+    Column("lease_holder", Name),
+    Column("lease_node", Name),
     Column("lease_expires_at", BigInteger),
     Column("edition", BigInteger, nullable=False, server_default=text("0")),
     Index("conversations_by_owner", "tenant", "owner", "created_at", "id"),
@@ -43,16 +48,17 @@ conversations = Table(
         postgresql_where=text("lease_node IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
+    postgresql_with=ROOM_FOR_UPDATES,
 )
 """``edition`` grows when an item goes or changes: while it stays, what was read below a position is still so."""
 
 conversation_items = Table(
     "conversation_items",
     metadata,
-    Column("conversation_id", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("conversation_id", Name, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
     Column("position", BigInteger, nullable=False),
-    Column("id", Text, nullable=False),
-    Column("type", Text, nullable=False),
+    Column("id", Name, nullable=False),
+    Column("type", Name, nullable=False),
     Column("data", Text, nullable=False),
     Column("masked", Text),
     Column("created_at", BigInteger, nullable=False),
@@ -64,21 +70,21 @@ conversation_items = Table(
 responses = Table(
     "responses",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("owner", Text, nullable=False),
+    Column("id", Name, primary_key=True),
+    Column("tenant", Name, nullable=False),
+    Column("owner", Name, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("conversation_id", Text),
-    Column("previous_response_id", Text),
+    Column("status", Name, nullable=False),
+    Column("model", Name, nullable=False),
+    Column("conversation_id", Name),
+    Column("previous_response_id", Name),
     Column("context_position", BigInteger),
     Column("input", Text, nullable=False),
     Column("head", Text, nullable=False),
     Column("output", Text, nullable=False),
     Column("background", Integer, nullable=False, server_default=text("0")),
     Column("cancel_requested", Integer, nullable=False, server_default=text("0")),
-    Column("lease_node", Text),
+    Column("lease_node", Name),
     Column("lease_expires_at", BigInteger),
     Column("request", Text),
     Column("streamed", Integer, nullable=False, server_default=text("0")),
@@ -106,7 +112,7 @@ responses = Table(
 response_events = Table(
     "response_events",
     metadata,
-    Column("response_id", Text, ForeignKey("responses.id", ondelete="CASCADE"), nullable=False),
+    Column("response_id", Name, ForeignKey("responses.id", ondelete="CASCADE"), nullable=False),
     Column("sequence_number", BigInteger, nullable=False),
     Column("frame", Text, nullable=False),
     PrimaryKeyConstraint("response_id", "sequence_number"),
@@ -116,9 +122,9 @@ response_events = Table(
 prompts = Table(
     "prompts",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("owner", Text, nullable=False),
+    Column("id", Name, primary_key=True),
+    Column("tenant", Name, nullable=False),
+    Column("owner", Name, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("default_version", Integer, nullable=False),
     Index("prompts_by_owner", "tenant", "owner", "created_at", "id"),
@@ -127,7 +133,7 @@ prompts = Table(
 prompt_versions = Table(
     "prompt_versions",
     metadata,
-    Column("prompt_id", Text, ForeignKey("prompts.id", ondelete="CASCADE"), nullable=False),
+    Column("prompt_id", Name, ForeignKey("prompts.id", ondelete="CASCADE"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("text", Text, nullable=False),
     Column("variables", Text, nullable=False),
@@ -138,20 +144,20 @@ prompt_versions = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("tenant", Text, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("tenant", Name, nullable=False),
+    Column("owner", Name, nullable=False),
+    Column("key", Name, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("lease_holder", Text),
-    Column("lease_node", Text),
+    Column("lease_holder", Name),
+    Column("lease_node", Name),
     Column("lease_expires_at", BigInteger),
-    Column("response_id", Text),
+    Column("response_id", Name),
     Column("status", Integer),
     Column("headers", Text),
     Column("body", Text),
     Column("streamed", Integer, nullable=False, server_default=text("0")),
-    Column("conversation_id", Text),
+    Column("conversation_id", Name),
     PrimaryKeyConstraint("tenant", "owner", "key"),
     Index("idempotency_keys_by_age", "created_at"),
     Index(
@@ -174,9 +180,9 @@ the JSON that came of it as ``body`` until the answer itself is kept; ``response
 resources = Table(
     "resources",
     metadata,
-    Column("kind", Text, nullable=False),
-    Column("provider_id", Text, nullable=False),
-    Column("identifier", Text, nullable=False),
+    Column("kind", Name, nullable=False),
+    Column("provider_id", Name, nullable=False),
+    Column("identifier", Name, nullable=False),
     Column("data", Text, nullable=False),
     PrimaryKeyConstraint("kind", "provider_id", "identifier"),
 )
@@ -184,8 +190,8 @@ resources = Table(
 leases = Table(
     "leases",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("holder", Text),
+    Column("name", Name, primary_key=True),
+    Column("holder", Name),
     Column("expires_at", BigInteger, nullable=False, server_default=text("0")),
 )
 """What one process at a time does for all, a row for each; and a row ``probe``, written to see whether that works."""

@@ -1,13 +1,14 @@
 """What the contract tests share: one real server per worker process, and clients that talk to it over HTTP.
 
-Everything that is tested here runs once for every database of ``DATABASES``.
+Everything that is tested here runs once for every database of ``DATABASES``, unless it never gets as far as a database.
 """
 
 from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from harness.postgres import Cluster
 from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
 
@@ -26,19 +28,57 @@ Backend = Mapping[str, object]
 """A backend's settings, as they stand under ``storage.backends`` in a run.yaml."""
 
 
-def sqlite(directory: Path) -> Backend:
-    """An embedded database in a directory."""
-    return {"type": "sql_sqlite", "path": str(directory / "state.db")}
+DATABASES = ("sqlite", "postgres")
+"""What everything in this folder runs on, but for what ``ON_ONE_DATABASE`` names and ``databases`` marks."""
+
+ON_ONE_DATABASE = (
+    "catalog/",
+    "context/",
+    "conversations/test_bad_requests.py",
+    "conversations/test_official_client.py",
+    "responses/test_any_answer.py",
+    "responses/test_failing_models.py",
+    "responses/test_model_requests.py",
+    "responses/test_official_client.py",
+    "responses/test_refused_requests.py",
+    "responses/test_stable_prefix.py",
+    "responses/test_storage_growth.py",
+    "responses/test_streams.py",
+    "responses/test_tool_turns.py",
+    "tools/",
+    "upstream_responses/",
+    "websocket/",
+)
+"""What is tested here happens between the client, the server and the model server: the database has no part in it.
+
+With ``--all-databases`` it runs on all of them nevertheless.
+"""
 
 
-DATABASES: Mapping[str, Callable[[Path], Backend]] = {"sqlite": sqlite}
-"""By name: from a directory to the settings of a database that is the same for the same directory."""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", _databases(metafunc), indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session", params=DATABASES)
+def _databases(metafunc: pytest.Metafunc) -> Sequence[str]:
+    marker = metafunc.definition.get_closest_marker("databases")
+    if marker is not None:
+        return marker.args
+    here = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
+    one = here.startswith(ON_ONE_DATABASE) and not metafunc.config.getoption("--all-databases")
+    return DATABASES[:1] if one else DATABASES
+
+
+@pytest.fixture(scope="session")
 def database(request: pytest.FixtureRequest) -> Callable[[Path], Backend]:
-    """The kind of database that the server keeps everything in."""
-    return DATABASES[request.param]
+    """The kind of database that the server keeps everything in.
+
+    From a directory to the settings of a database that is the same for the same directory.
+    """
+    if request.param == "sqlite":
+        return lambda directory: {"type": "sql_sqlite", "path": str(directory / "state.db")}
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return lambda directory: cluster.backend(cluster.database(directory))
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +136,9 @@ class NewServer(Protocol):
 
 
 @pytest.fixture
-def new_server(database: Callable[[Path], Backend], model: ScriptedModel, tmp_path: Path) -> Iterator[NewServer]:
+def new_server(
+    request: pytest.FixtureRequest, database: Callable[[Path], Backend], model: ScriptedModel, tmp_path: Path
+) -> Iterator[NewServer]:
     """For tests that stop, kill or configure a server. What they leave running is stopped."""
     servers: list[StackServer] = []
 
@@ -105,8 +147,12 @@ def new_server(database: Callable[[Path], Backend], model: ScriptedModel, tmp_pa
     ) -> StackServer:
         place = directory or tmp_path / f"server{len(servers)}"
         place.mkdir(exist_ok=True, parents=True)
-        sections = {"storage": {"backends": {"default": database(place)}}, **sections}
+        backend = database(place)
+        sections = {"storage": {"backends": {"default": backend}}, **sections}
         servers.append(StackServer(place, scripted_config(place, model.base_url, **sections), environ))
+        if backend["type"] == "sql_postgres":  # there, only time tells that a process has died
+            cluster: Cluster = request.getfixturevalue("postgres")
+            servers[-1].after_kill = partial(cluster.let_leases_run_out, str(backend["db"]))
         return servers[-1]
 
     yield make

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx2
@@ -72,6 +72,8 @@ class StackServer:
         self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **(environ or {})}
         self._process: subprocess.Popen[str] | None = None
         self.base_url = ""
+        self.after_kill: Callable[[int], None] | None = None
+        """Called with the pid, once the process was killed."""
         self.output: list[str] = []
 
     @property
@@ -87,6 +89,7 @@ class StackServer:
 
     def start(self) -> StackServer:
         """Start the process and wait until it says that it serves."""
+        self.base_url = ""
         command = [str(Path(sys.executable).with_name("stack")), "run", self._source, "--port", "0"]
         self._process = subprocess.Popen(
             command, cwd=self._directory, env=self._environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -113,10 +116,14 @@ class StackServer:
         """Everything that the process printed."""
         return "".join(self.output)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def ask_to_stop(self) -> None:
         """Ask it to end (SIGTERM)."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     @property
     def has_ended(self) -> bool:
@@ -139,6 +146,8 @@ class StackServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait(STOP_SECONDS)
+        if self.after_kill is not None:
+            self.after_kill(self._process.pid)
 
     def close(self) -> None:
         """Stop it if it runs."""

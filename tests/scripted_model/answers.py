@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["delta", "finish", "chunk", "raw", "gate", "hang", "drop"]
+Kind = Literal["delta", "finish", "chunk", "raw", "gate", "pause", "hang", "drop"]
 JsonObject = dict[str, Any]
 
 
@@ -16,8 +16,8 @@ class Step:
 
     ``delta``: a chunk with this delta (and, under the key ``logprobs``, its log probabilities). ``finish``: the chunk
     with this finish_reason. ``chunk``: this whole chunk, as it stands. ``raw``: these characters. ``gate``: wait until
-    the gate of this name is opened. ``hang``: wait until the client goes; the value names a gate that is then reached.
-    ``drop``: close the connection.
+    the gate of this name is opened. ``pause``: take so many seconds. ``hang``: wait until the client goes; the value
+    names a gate that is then reached. ``drop``: close the connection.
     """
 
     kind: Kind

@@ -33,6 +33,13 @@ def _echo(request: ChatRequest) -> Answer:
     return Answer(_words(f"seen={len(request.messages)} last={request.last_user_text}"))
 
 
+def _unhurried(request: ChatRequest) -> Answer:
+    """An echo that takes ``pace=<milliseconds>`` before each word."""
+    found = re.search(r"\bpace=(\d+)", request.last_user_text)
+    pause = Step("pause", int(found[1]) / 1000 if found else 0)
+    return Answer(tuple(one for step in _echo(request).steps for one in (pause, step)))
+
+
 def _system_first(request: ChatRequest) -> Answer:
     """A model whose chat template knows one system message, at the beginning (Qwen 3.5 to 3.8, on any server)."""
     if any(message.role in ("system", "developer") for message in request.messages[1:]):
@@ -127,6 +134,7 @@ _BEGINNING = (delta(content="Once "), delta(content="upon "))
 
 MODES: dict[str, Callable[[ChatRequest], Answer]] = {
     "echo": _echo,
+    "unhurried": _unhurried,
     "system-first": _system_first,
     # tools
     "tool": _calling(_one_call),

@@ -191,6 +191,8 @@ class ModelServer:
     async def _pause(self, step: Step) -> None:
         if step.kind == "gate":
             await self._journal.pass_gate(str(step.value))
+        elif step.kind == "pause":
+            await asyncio.sleep(float(step.value))
         elif step.kind == "hang":
             if step.value is not None:
                 self._journal.gate(str(step.value)).reached = True

@@ -28,6 +28,7 @@
         model_wire.py             how a model is asked
           chat_wire.py            in chat completions
             chat_messages.py, chat_parts.py, files.py, document_text.py, chat_request.py    items and parameters
+            system_messages.py      which of them are the system's, as chat templates take it
             chat_deltas.py, think_tags.py                                                   chunks -> deltas
           responses_wire.py       in the Responses API; responses_input.py: what it takes of a history
         call_order.py             deltas, so that each call is together

@@ -97,7 +97,6 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 SUMMARY = "Summary of the conversation so far:\n\n"
 REFUSED = "The user did not allow this call."
 
-_NOT_KEPT = "The results of this search were not kept."
 _NOTHING_FOUND = "Nothing was found."
 
 
@@ -323,15 +322,18 @@ def _file_search(item: FileSearchCall) -> Iterator[Utterance]:
 
 
 def web_search(item: WebSearchCall, name: str) -> Iterator[Call | Answer]:
-    """A search that has ended, as a call and its answer; nothing for a page that was opened or looked through."""
+    """A search that has ended, as a call and its answer.
+
+    Nothing for one whose results were not kept, and for a page that was opened or looked through.
+    """
     action = item.action
     query = (action.query or "; ".join(action.queries or ())) if isinstance(action, WebSearch) else ""
-    if query and item.status in ("completed", "failed"):
+    if query and item.status in ("completed", "failed") and (found := _found(item)) is not None:
         yield Call(item.id, name, _json({"query": query}))
-        yield Answer(item.id, _found(item))
+        yield Answer(item.id, found)
 
 
-def _found(item: WebSearchCall) -> str:
+def _found(item: WebSearchCall) -> str | None:
     """What a search brought, as far as the item tells.
 
     ``results`` and ``error`` are no fields of the API's reference: within the turn that searches, items have them.
@@ -343,7 +345,7 @@ def _found(item: WebSearchCall) -> str:
     if isinstance(results, list):
         return _json(results) if results else _NOTHING_FOUND
     sources = action.sources if isinstance(action, WebSearch) else None
-    return _NOT_KEPT if sources is None else _json([source.url for source in sources])
+    return None if sources is None else _json([source.url for source in sources])
 
 
 def _code_interpreter(item: CodeInterpreterCall) -> Iterator[Utterance]:

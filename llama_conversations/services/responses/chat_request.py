@@ -7,6 +7,7 @@ from typing import cast
 
 import orjson
 
+from llama_conversations.services.responses.system_messages import message_array
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.wire.base import JsonValue
@@ -54,7 +55,8 @@ def chat_request(turn: Turn, messages: Sequence[bytes], toolbox: Toolbox, *, may
     if request.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
     # Messages come first: what changes from turn to turn stands behind what does not.
-    return b'{"messages":[%b],%b' % (b",".join(messages), orjson.dumps(fields)[1:])
+    array = message_array(messages, turn.model.inference.system_messages)
+    return b'{"messages":%b,%b' % (array, orjson.dumps(fields)[1:])
 
 
 def _limits(turn: Turn) -> JsonObject:

@@ -89,12 +89,15 @@ def _callers_name(param: str | None) -> str | None:
 
 
 def _preamble(prompt: Sequence[PromptPart], instructions: str | None) -> Iterator[Utterance]:
-    """What stands before the conversation: the prompt, as a user's message where it is more than text; instructions."""
-    if prompt:
-        parts = [chat_part(part) for part in prompt]
-        if all(part["type"] == "text" for part in parts):
-            yield Speech("system", "".join(str(part["text"]) for part in parts))
-        else:
-            yield Speech("user", [*parts])
+    """What stands before the conversation: the prompt and the instructions.
+
+    A prompt that is more than text is the user's message, and stands behind the instructions: the system speaks first.
+    """
+    parts = [chat_part(part) for part in prompt]
+    is_text = all(part["type"] == "text" for part in parts)
+    if parts and is_text:
+        yield Speech("system", "".join(str(part["text"]) for part in parts))
     if instructions is not None:
         yield Speech("system", instructions)
+    if not is_text:
+        yield Speech("user", [*parts])

@@ -15,6 +15,7 @@ from llama_conversations.services.responses.chat_messages import Unseal, after_c
 from llama_conversations.services.responses.chat_parts import Speech, utterances
 from llama_conversations.services.responses.history import NO_HISTORY, Context
 from llama_conversations.services.responses.model_wire import ModelWire, write_request
+from llama_conversations.services.responses.system_messages import message_array
 from llama_conversations.services.responses.think_tags import ThinkTags
 from llama_conversations.services.responses.token_estimate import item_tokens, least_tokens, request_tokens, text_tokens
 from llama_conversations.services.responses.toolbox import Toolbox
@@ -138,7 +139,7 @@ async def summarize(
     preamble = [Speech("system", _COMPACT if instructions is None else f"{_COMPACT}\n\n{instructions}")]
     messages = chat_messages([*preamble, *utterances(items, unseal), Speech("user", _COMPACT_NOW)], (), unseal)
     fields = orjson.dumps({"model": model.provider_model_id, **options})
-    request = b'{"messages":[%b],%b' % (b",".join(messages), fields[1:])
+    request = b'{"messages":%b,%b' % (message_array(messages, model.inference.system_messages), fields[1:])
     thoughts = ThinkTags()
     text: list[str] = []
     usage: Usage | None = None

@@ -59,6 +59,7 @@ class RunningTurn:
 
     Attributes:
         body: The terminal response object, as it is served, once there is one.
+        last_event: The event that tells it, from then on.
         error: What made the turn fail, if it did.
         context: All items of a turn that has ended well: the history, its input, its output. Empty for any other.
     """
@@ -66,6 +67,7 @@ class RunningTurn:
     def __init__(self, turn: Turn, around: Surroundings) -> None:
         self.turn = turn
         self.body = b""
+        self.last_event: ResponseEvent | None = None
         self.error: Exception | None = None
         self.context: Sequence[ItemRecord] = ()
         self._around, self._responses = around, around.responses
@@ -74,6 +76,11 @@ class RunningTurn:
         self._stage = Stage.NEW
         self._stopped = Outcome("failed", error=_STOPPED)
         self._status: ResponseStatus = "in_progress"
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the turn is stored as completed or incomplete: from then on nothing can stop it."""
+        return self._status in ("completed", "incomplete")
 
     def cancel(self) -> None:
         """What stops the turn from now on is its cancellation."""
@@ -146,7 +153,8 @@ class RunningTurn:
             self._stopped = Outcome("failed", error=_response_error(error))
             yield _error_event(error)
             await self._stop()
-        yield ResponseEvent(terminal_event(self._status), self.body)
+        if self.last_event is not None:  # there is one, now that the turn has ended
+            yield self.last_event
 
     async def _stop(self) -> None:
         """Store that the turn was stopped, and why. If even that fails, the lease runs out and the sweep does it."""
@@ -172,18 +180,20 @@ class RunningTurn:
                 output=outcome.output_text,
                 events=await self._last_events(),
             )
-            await uninterrupted(self._store(commit))
-        self._ended(outcome, head)
+            await uninterrupted(self._store(commit, outcome))
+        else:
+            self._ended(outcome, head)
 
-    async def _store(self, commit: TurnCommit) -> None:
+    async def _store(self, commit: TurnCommit, outcome: Outcome) -> None:
         reaches = await self._responses.commit(self.turn.scope, commit)
-        self._stage = Stage.ENDED  # at once: a turn that is cancelled now has ended all the same
+        self._ended(outcome, commit.head)  # at once: a turn that is cancelled now has ended all the same
         if reaches is not None and commit.conversation_id is not None:
             self._around.context.appended(commit.conversation_id, self._rounds.history, commit.items, reaches)
 
     def _ended(self, outcome: Outcome, head: str) -> None:
         self._stage = Stage.ENDED
         self._status, self.body = outcome.status, response_body(head, outcome)
+        self.last_event = ResponseEvent(terminal_event(outcome.status), self.body)
 
     async def _last_events(self) -> Sequence[EventRecord]:
         """Events that are to be stored with the end of the turn: none, unless it runs in the background."""

@@ -39,7 +39,7 @@ class LeaseKeeper:
 
     async def start(self) -> None:
         """Sweep once, so that what a crash left is mended before anybody asks; then go on."""
-        await self.sweep()
+        await self._end_what_is_left()
         self._tasks = [
             asyncio.create_task(_every(self._renewal, self._renew)),
             asyncio.create_task(_every(self._sweep_interval, self.sweep)),
@@ -57,7 +57,15 @@ class LeaseKeeper:
             await self._responses.renew_leases(running)
 
     async def sweep(self) -> None:
-        """End the turns that dead processes have left, until none is left: the store takes so many at a time."""
+        """End the turns that dead processes have left.
+
+        Those of this process live, whatever the clock says: it may have jumped, or this process may have stood still.
+        """
+        await self._renew()
+        await self._end_what_is_left()
+
+    async def _end_what_is_left(self) -> None:
+        """Until nothing is left: the store takes so many turns at a time."""
         while swept := await self._responses.sweep(lambda head: failed_head(head, _DIED)):
             for response_id in swept:
                 logger.warning("turn %s was left by a process that died; it is stored as failed", response_id)

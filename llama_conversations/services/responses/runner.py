@@ -13,7 +13,7 @@ from llama_conversations.services.responses.background_turn import RunningJob
 from llama_conversations.services.responses.engine import RunningTurn
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.obfuscation import padding_for
-from llama_conversations.wire.events import EventWriter
+from llama_conversations.wire.events import Event, EventWriter
 from llama_conversations.wire.responses import CreateResponse
 
 logger = get_logger(__name__)
@@ -45,8 +45,10 @@ class FrameBuffer:
         if self._bytes > MAX_BUFFERED_BYTES:
             await self._wait_for_room()
 
-    def close(self, error: BaseException | None) -> None:
-        """There is no more; ``error`` is raised to the reader behind the frames."""
+    def close(self, error: BaseException | None, last: bytes = b"") -> None:
+        """There is no more but a ``last`` frame; ``error`` is raised to the reader behind the frames."""
+        if last and not self._detached:
+            self._frames.append(last)
         self._closed, self._error = True, self._error or error
         self._changed.set()
 
@@ -192,11 +194,14 @@ class TurnRunner:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if task.cancelled() and not _is_being_cancelled():
+            if _is_being_cancelled():
+                if not running.turn.leaves_trace:
+                    task.cancel()
+                if not self._closed:
+                    raise
+                await asyncio.wait((task,))  # whoever ends the server ends the turn: soon it is known what came of it
+            if not running.ended_well and running.error is None:
                 raise ShuttingDown from None
-            if not running.turn.leaves_trace:
-                task.cancel()
-            raise
 
 
 def _is_being_cancelled() -> bool:
@@ -228,11 +233,19 @@ async def _run_into_journal(journal: EventJournal, job: RunningJob) -> None:
 
 
 async def _run_into(buffer: FrameBuffer, running: RunningTurn, writer: EventWriter) -> None:
+    told: Event | None = None
     try:
         async with aclosing(running.events()) as events:
-            async for event in events:
-                await buffer.put(writer.frame(event))
+            async for told in events:
+                await buffer.put(writer.frame(told))
+    except asyncio.CancelledError:
+        last = running.last_event
+        if last is not None and running.ended_well:  # stopped behind its commit, it is told as it is stored
+            buffer.close(None, b"" if told is last else writer.frame(last))
+        else:
+            buffer.close(ShuttingDown())
+        raise
     except BaseException as error:
-        buffer.close(ShuttingDown() if isinstance(error, asyncio.CancelledError) else error)
+        buffer.close(error)
         raise
     buffer.close(None)

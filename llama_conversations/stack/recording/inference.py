@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 import orjson
 from pydantic import TypeAdapter
 
-from llama_conversations.apis.inference import Inference, OutputLimit, ProviderModel, WireApi
+from llama_conversations.apis.inference import Inference, OutputLimit, ProviderModel, SystemMessages, WireApi
 from llama_conversations.config.findings import Finding, config_error
 from llama_conversations.config.run_config import InferenceRecordingConfig
 from llama_conversations.stack.provider_spec import Provider
@@ -59,6 +59,11 @@ class RecordedInference(Inference):
     def output_limit(self) -> OutputLimit:
         """See ``Inference``."""
         return self._provider.output_limit
+
+    @property
+    def system_messages(self) -> SystemMessages:
+        """See ``Inference``."""
+        return self._provider.system_messages
 
     async def count_tokens(self, body: bytes) -> int | None:
         """See ``Inference``; kept as JSON."""

@@ -65,14 +65,30 @@ def short(
     short_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[httpx2.Client]:
-    """Plain HTTP to a server whose only model, ``echo``, has a short context."""
+    """Plain HTTP to a server with a model of a short context, ``short/echo``.
+
+    Its model ``templated/system-first`` takes system messages at the beginning only.
+    """
     directory = tmp_path_factory.mktemp("short")
     provider = {
         "provider_id": "short",
         "provider_type": "remote::openai",
         "config": {"base_url": short_url, "api_key": UPSTREAM_KEY, "max_retries": 0},
     }
-    sections = {"storage": {"backends": {"default": database(directory)}}, "providers": {"inference": [provider]}}
+    templated = {
+        "provider_id": "templated",
+        "provider_type": "remote::openai",
+        "config": {
+            "base_url": model.base_url,
+            "max_retries": 0,
+            "models": ["system-first"],
+            "system_messages": "first",
+        },
+    }
+    sections = {
+        "storage": {"backends": {"default": database(directory)}},
+        "providers": {"inference": [provider, templated]},
+    }
     server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
     try:
         with server.http() as http:

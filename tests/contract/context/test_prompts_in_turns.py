@@ -30,8 +30,7 @@ def test_a_prompt_stands_before_instructions_and_input(
     prompt = {"id": prompt_id, "variables": {"how": "softly", "what": "{{how}}"}}
     response = stream(http, "echo", f"tag={tag}", prompt=prompt, instructions="Be brief.").response
     assert messages_for(model, tag) == [
-        {"role": "system", "content": "Speak softly of {{how}}."},
-        {"role": "system", "content": "Be brief."},
+        {"role": "system", "content": "Speak softly of {{how}}.\n\nBe brief."},
         {"role": "user", "content": f"tag={tag}"},
     ]
     assert response["prompt"] == prompt
@@ -46,9 +45,9 @@ def test_a_version_can_be_named_and_input_may_be_empty(http: httpx2.Client, prom
 
 def test_values_may_be_parts(http: httpx2.Client, model: ScriptedModel, tag: str, prompt_id: str) -> None:
     variables = {"how": {"type": "input_image", "image_url": IMAGE, "detail": "low"}, "what": NOTES}
-    turn(http, "echo", f"tag={tag}", prompt={"id": prompt_id, "variables": variables})
-    [prompt, _] = messages_for(model, tag)
-    assert prompt["role"] == "user"
+    turn(http, "echo", f"tag={tag}", prompt={"id": prompt_id, "variables": variables}, instructions="Be brief.")
+    [instructions, prompt, _] = messages_for(model, tag)
+    assert (instructions["role"], prompt["role"]) == ("system", "user")
     assert [part["type"] for part in prompt["content"]] == ["text", "image_url", "text", "text", "text"]
     assert prompt["content"][1]["image_url"] == {"url": IMAGE, "detail": "low"}
     assert prompt["content"][3]["text"] == '<file name="notes.txt">\nhello\n</file>'

@@ -7,11 +7,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from harness.answers import ok
+from harness.answers import ok, refused
 from harness.conversations import add, create, user
 from harness.histories import HELD
 from harness.tools import script
-from harness.turns import TIME, WEATHER, check_stored, input_items, messages_for, post, turn
+from harness.turns import TIME, WEATHER, check_stored, input_items, messages_for, post, sent, turn
 from scripted_model import ScriptedModel
 
 
@@ -43,9 +43,6 @@ SYSTEM = {"role": "system", "content": "Rules"}
 DEVELOPER = {"role": "developer", "content": "More rules"}
 
 
-@pytest.mark.xfail(
-    reason="system messages go where they stand; some chat templates take one, at the beginning", strict=True
-)
 @pytest.mark.parametrize(
     ("items", "fields"),
     [
@@ -56,9 +53,27 @@ DEVELOPER = {"role": "developer", "content": "More rules"}
     ids=["instructions and a system message", "two at the beginning", "one in the middle"],
 )
 def test_a_model_that_takes_one_system_message_at_the_beginning_is_given_one(
-    http: httpx2.Client, items: list[Any], fields: dict[str, Any]
+    short: httpx2.Client, items: list[Any], fields: dict[str, Any]
 ) -> None:
-    assert turn(http, "system-first", items, **fields)["status"] == "completed"
+    answered = turn(short, "templated/system-first", items, **fields)
+    assert answered["status"] == "completed"
+    fields |= {"previous_response_id": answered["id"]}
+    fields |= {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}
+    again = turn(short, "templated/system-first", [DEVELOPER, user("word " * 2000)], **fields)
+    assert [item["type"] for item in again["output"]] == ["compaction", "message"]
+
+
+def test_a_system_message_further_on_goes_where_it_stands_unless_it_is_said_that_it_cannot(
+    http: httpx2.Client, short: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    items = [user("Hello"), DEVELOPER, user(f"And? tag={tag}")]
+    for client, name in ((http, "echo"), (short, "templated/system-first")):
+        turn(client, name, items)
+    anywhere, first = ([message["role"] for message in request.body["messages"]] for request in sent(model, tag, 2))
+    assert anywhere == ["user", "system", "user"]
+    assert first == ["user", "user", "user"]
+    refusal = refused(post(http, "system-first", items), 400)
+    assert "System message must be at the beginning" in refusal
 
 
 MADE = ["echo", "reasoning", "reasoning-alt", "refusal", "length", "content-filter", "empty", "unicode", "logprobs"]

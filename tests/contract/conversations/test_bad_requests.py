@@ -126,6 +126,7 @@ ODD_IDS = {
 }
 
 
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.parametrize("odd", ODD_IDS.values(), ids=ODD_IDS)
 def test_an_odd_conversation_id_is_not_found(connection, odd):
     for method, path, body in (
@@ -141,6 +142,7 @@ def test_an_odd_conversation_id_is_not_found(connection, odd):
         assert message.startswith("Conversation with id '")
 
 
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.parametrize("odd", ODD_IDS.values(), ids=ODD_IDS)
 def test_an_odd_item_id_is_not_found_and_as_a_cursor_refused(connection, http, odd):
     conversation = create(http, [user("a")])
@@ -153,6 +155,7 @@ def test_an_odd_item_id_is_not_found_and_as_a_cursor_refused(connection, http, o
     assert len(items_of(http, conversation)) == 1
 
 
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.parametrize("odd", ["%00", "conv_%00", "a%00b"])
 def test_an_id_with_a_null_character_is_refused(connection, odd):
     assert_error(connection.send("GET", f"{CONVERSATIONS}/{odd}"), 400, "invalid_value", "conversation_id")
@@ -221,6 +224,7 @@ def test_nesting_is_kept_whole_or_refused_as_too_deep(connection, http, levels):
         assert items_of(http, conversation) == []
 
 
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.parametrize("number", ["18446744073709551616", "-" + "9" * 300, "1e308", "5e-324", "0.1", "-0.0", "1.0"])
 def test_numbers_of_any_size_are_kept(http, number):
     conversation = create(http)
@@ -230,6 +234,7 @@ def test_numbers_of_any_size_are_kept(http, number):
     assert repr(item["n"]) == repr(json.loads(number))
 
 
+@pytest.mark.databases("sqlite", "postgres")
 @pytest.mark.parametrize("text", ["a\x00b", "\x00", "\ufffe\uffff", "\U0010ffff", "\u202e", "\r\n\t\b\f", "\ufeff", ""])
 def test_any_character_may_stand_in_a_text(http, text):
     conversation = create(http, [user(text, **{"x\x00y": text})], metadata={"k": text})
@@ -375,6 +380,7 @@ def test_a_body_of_millions_of_tiny_values_is_refused(connection, member):
     assert "more than 1,000,000 values" in message
 
 
+@pytest.mark.databases("sqlite", "postgres")
 def test_a_large_image_and_a_large_text_full_of_commas_are_taken(connection, http):
     image = "data:image/png;base64," + "iVBORw0K" * 2_500_000
     text = '1,2\t"3"\n' * 1_250_000

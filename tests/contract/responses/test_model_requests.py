@@ -165,11 +165,14 @@ def test_instructions_are_the_first_message(http: httpx2.Client, model: Scripted
     assert messages_for(model, tag)[0] == {"role": "system", "content": "Be brief."}
 
 
-def test_roles_reach_the_model_developer_as_system(http: httpx2.Client, model: ScriptedModel, tag: str) -> None:
-    roles = ("system", "developer", "user", "assistant", "user")
-    turn(http, "echo", [{"role": role, "content": f"{role} tag={tag}"} for role in roles])
-    told = [message["role"] for message in messages_for(model, tag)]
-    assert told == ["system", "system", "user", "assistant", "user"]
+def test_roles_reach_the_model_developer_as_system_and_at_the_beginning_as_one(
+    http: httpx2.Client, model: ScriptedModel, tag: str
+) -> None:
+    roles = ("system", "developer", "user", "assistant", "developer", "user")
+    turn(http, "echo", [{"role": role, "content": f"{role} tag={tag}"} for role in roles], instructions="Be brief.")
+    head, *rest = messages_for(model, tag)
+    assert head == {"role": "system", "content": f"Be brief.\n\nsystem tag={tag}\n\ndeveloper tag={tag}"}
+    assert [message["role"] for message in rest] == ["user", "assistant", "system", "user"]
 
 
 def test_an_answer_sent_back_without_an_id_reaches_the_model(

@@ -219,16 +219,11 @@ def test_images_in_a_conversation_reach_the_model_though_listings_hide_them(
 def test_items_that_chat_completions_do_not_know_are_kept_and_left_out(
     http: httpx2.Client, model: ScriptedModel, tag: str
 ) -> None:
-    search = {
-        "type": "web_search_call",
-        "id": "ws_1",
-        "status": "completed",
-        "action": {"type": "search", "query": "x"},
-    }
-    conversation_id = create(http, [user("One"), search])
+    picture = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": "AA"}
+    conversation_id = create(http, [user("One"), picture])
     turn(http, "echo", f"tag={tag}", conversation=conversation_id)
     assert [message["content"] for message in messages_for(model, tag)] == ["One", f"tag={tag}"]
-    assert items_of(http, conversation_id)[1]["id"] == "ws_1"
+    assert items_of(http, conversation_id)[1]["id"] == "ig_1"
 
 
 def test_a_conversation_that_ran_many_turns_pages_in_order(http: httpx2.Client) -> None:

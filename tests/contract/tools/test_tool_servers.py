@@ -79,6 +79,7 @@ SECRETS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.databases("sqlite")  # it looks into the database's file
 @pytest.mark.parametrize("how", ["plain", "streamed", "background"])
 def test_credentials_reach_the_tool_server_and_are_neither_shown_nor_kept(
     new_server: Any,

@@ -27,6 +27,18 @@ def told(model: ScriptedModel, tag: str, count: int) -> list[dict[str, Any]]:
     return [request.body for request in requests]
 
 
+def test_tools_of_the_same_name_are_told_apart_in_this_turn_and_the_next(
+    http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str
+) -> None:
+    fields = {"tools": [mcp(mcp_server.url(), label, allowed_tools=["add"]) for label in ("one", "two")]}
+    response = turn(http, "upstream/scripted", script(model, tag, [("two__add", ADD[1])], "5", "5."), **fields)
+    [call] = of_type(response, "mcp_call")
+    assert (call["server_label"], call["name"], call["output"]) == ("two", "add", "5")
+    turn(http, "upstream/scripted", f"Sure? tag={tag}", previous_response_id=response["id"], **fields)
+    for body in told(model, tag, 3)[1:]:
+        assert [item["name"] for item in body["input"] if item["type"] == "function_call"] == ["two__add"]
+
+
 @STREAMED
 def test_a_call_is_made_here_and_told_as_a_functions_in_this_turn_and_the_next(
     http: httpx2.Client, model: ScriptedModel, mcp_server: ScriptedMcp, tag: str, take: Any

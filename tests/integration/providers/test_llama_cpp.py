@@ -78,6 +78,7 @@ def config_problem(caught: pytest.ExceptionInfo[ConfigError]) -> tuple[str, str,
 
 async def test_it_answers_plain_and_streamed_and_tells_what_it_is(provider: LlamaCppInference) -> None:
     assert isinstance(provider, Inference)
+    assert provider.system_messages == "first"
     assert (await provider.health()).status == "ok"
     [model] = await provider.list_models()
     assert (model.id, model.context_length) == (MODEL, 512)

@@ -85,8 +85,9 @@ async def test_closing_a_stream_drops_the_connection(
 
 
 async def test_how_a_server_is_asked_is_as_configured(connect: Connect) -> None:
-    told = await connect(wire_api="responses", output_limit="max_completion_tokens")
+    told = await connect(wire_api="responses", output_limit="max_completion_tokens", system_messages="first")
     assert (told.wire_api, told.output_limit) == ("responses", "max_completion_tokens")
+    assert told.system_messages == "first"
     other = await connect()
     assert (other.wire_api, other.output_limit) == ("chat", "max_tokens")
     openai = await connect(base_url="https://api.openai.com/v1")

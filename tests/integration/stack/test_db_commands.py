@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from harness.answers import ok
 from harness.conversations import create, items_of, texts_of, user
+from harness.postgres import Cluster
 from harness.server import StackServer, scripted_config
 from llama_conversations.cli.main import app
 from llama_conversations.storage.care import DoesNotApply
@@ -205,3 +206,28 @@ def test_of_several_databases_all_are_shown_and_one_is_backed_up(config: Path, t
 def test_what_does_not_apply_says_what_does_it() -> None:
     error = DoesNotApply("backup", "PostgreSQL", "Use pg_dump.")
     assert str(error) == "'stack db backup' does not apply to PostgreSQL. Use pg_dump."
+
+
+def test_a_postgresql_database_is_made_and_looked_at_and_its_own_tools_do_the_rest(
+    postgres: Cluster, tmp_path: Path
+) -> None:
+    config = tmp_path / "run.yaml"
+    backend = postgres.backend(postgres.empty_database())
+    sections = scripted_config(tmp_path, NOWHERE, storage={"backends": {"default": backend}})
+    config.write_text(yaml.safe_dump(sections))
+    [empty] = orjson.loads(db("status", config, "--json").output)["databases"]
+    assert (empty["revision"], empty["conversations"], empty["responses"]) == (None, 0, {})
+    assert db("upgrade", config).output == f"default: revision {HEAD_REVISION} (from nothing)\n"
+    assert db("upgrade", config).output == f"default: revision {HEAD_REVISION} (up to date)\n"
+    server = StackServer(tmp_path, sections).start()
+    try:
+        with server.http() as http:
+            create(http, [user("a"), user("b")])
+    finally:
+        server.close()
+    [state] = orjson.loads(db("status", config, "--json").output)["databases"]
+    assert (state["revision"], state["conversations"], state["items"], state["free"]) == (HEAD_REVISION, 1, 2, None)
+    assert state["size"] > 1_000_000
+    assert "autovacuum" in db("vacuum", config, exit_code=1).stderr
+    assert "pg_dump" in db("backup", config, tmp_path / "copy", exit_code=1).stderr
+    assert not (tmp_path / "copy").exists()

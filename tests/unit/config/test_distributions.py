@@ -85,6 +85,10 @@ def test_starter_serves_the_model_in_the_process_where_nothing_is_set() -> None:
         ("openai", "OPENAI_API_KEY is not set"),
         ("ollama", "OLLAMA_URL is not set"),
         ("vllm", "VLLM_URL is not set"),
+        ("mcp", "ENABLE_MCP is not set"),
+        ("searxng", "SEARXNG_URL is not set"),
+        ("brave", "BRAVE_API_KEY is not set"),
+        ("tavily", "TAVILY_API_KEY is not set"),
     ]
     assert loaded.config.storage.backends["default"].path == Path.home() / ".llama_conversations/state.db"
     assert (loaded.config.server.host, loaded.config.server.port) == ("127.0.0.1", 8321)
@@ -98,6 +102,10 @@ def test_starter_takes_everything_from_the_environment() -> None:
         "OLLAMA_URL": "http://ollama/v1",
         "VLLM_URL": "http://vllm/v1",
         "VLLM_API_TOKEN": "~tok",
+        "ENABLE_MCP": "1",
+        "SEARXNG_URL": "http://searxng/search",
+        "BRAVE_API_KEY": "0013",
+        "TAVILY_API_KEY": "0014",
         "SQLITE_STORE_DIR": "/data",
         "LLAMA_CONVERSATIONS_HOST": "0.0.0.0",
         "LLAMA_CONVERSATIONS_PORT": "9000",
@@ -107,6 +115,12 @@ def test_starter_takes_everything_from_the_environment() -> None:
         "openai": {"base_url": "http://proxy/v1", "api_key": "0012"},
         "ollama": {"base_url": "http://ollama/v1"},
         "vllm": {"base_url": "http://vllm/v1", "api_key": "~tok"},
+    }
+    assert [entry.provider_id for entry in loaded.config.providers["tool_runtime"]] == ["mcp"]
+    assert {entry.provider_id: entry.config for entry in loaded.config.providers["web_search"]} == {
+        "searxng": {"preset": "searxng", "url": "http://searxng/search"},
+        "brave": {"preset": "brave", "api_key": "0013"},
+        "tavily": {"preset": "tavily", "api_key": "0014"},
     }
     assert [skipped.reason for skipped in loaded.skipped_providers] == ["LLAMA_CPP_PROVIDER is __disabled__"]
     assert str(loaded.config.storage.backends["default"].path) == "/data/state.db"

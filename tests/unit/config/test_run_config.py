@@ -197,8 +197,11 @@ def test_true_is_no_number(key: str) -> None:
             {"providers": {"inference": [{**LLAMA, "config": {"x": {"y.z": Path("x")}}}]}},
             'providers.inference[0].config.x["y.z"]: input was not a valid JSON value',
         ),
-        (storage(type="oracle"), "storage.backends.default.type: unknown type 'oracle'; known: sql_sqlite"),
-        (storage(type=None), "storage.backends.default.type: must be 'sql_sqlite'; nothing is given"),
+        (
+            storage(type="oracle"),
+            "storage.backends.default.type: unknown type 'oracle'; known: sql_postgres, sql_sqlite",
+        ),
+        (storage(type=None), "storage.backends.default.type: is required: sql_sqlite or sql_postgres"),
         (storage(readers=0), "storage.backends.default.readers: must be at least 1, not 0"),
         (storage(readers=17), "storage.backends.default.readers: must be at most 16, not 17"),
         (storage(synchronous="off"), "storage.backends.default.synchronous: must be 'full' or 'normal', not 'off'"),

@@ -18,20 +18,22 @@ TEXT = EXAMPLE.read_text()
 ALL_ON = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", TEXT)
 """The example with the settings that it leaves out ('#' without a space after it) put in."""
 
-EXAMPLES = {"providers", "registered_resources.models", "registered_resources.tool_groups"}
+EXAMPLES = {"providers", "storage.backends", "registered_resources.models", "registered_resources.tool_groups"}
 """Settings that are shown with an entry, though none is the default."""
 
 ENVIRON = {"OPENAI_API_KEY": "sk", "OLLAMA_URL": "http://o", "VLLM_URL": "http://v"}
 
 
 def settings_in(value: object, path: str = "") -> Iterator[tuple[str, BaseModel, str, FieldInfo]]:
-    """Every setting below a value: path, owner, name and field; of the models in a list or mapping, one."""
+    """Every setting below a value: path, owner, name and field; of those in a list or mapping, one of each type."""
     if isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             yield f"{path}.{name}".lstrip("."), value, name, field
             yield from settings_in(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, dict | list) and value:
-        yield from settings_in(next(iter(value.values() if isinstance(value, dict) else value)), f"{path}[]")
+        members = value.values() if isinstance(value, dict) else value
+        for member in {type(member): member for member in members if member}.values():
+            yield from settings_in(member, f"{path}[]")
 
 
 @pytest.fixture(scope="module")

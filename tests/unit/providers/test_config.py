@@ -27,6 +27,9 @@ def test_every_default_is_as_documented() -> None:
     assert config.models is None
     assert (config.wire_api, config.output_limit, config.token_counter) == ("chat", None, "none")
     assert (VLLMConfig(base_url="http://x").token_counter, OllamaConfig().token_counter) == ("vllm", "none")
+    assert config.system_messages == "anywhere"
+    for local in (VLLMConfig(base_url="http://x"), OllamaConfig()):
+        assert local.system_messages == "first"
     assert OllamaConfig().base_url == "http://localhost:11434/v1"
 
 
@@ -109,6 +112,7 @@ def test_values_may_come_as_text() -> None:
         {"wire_api": "websocket"},
         {"output_limit": "max_output_tokens"},
         {"token_counter": "guess"},
+        {"system_messages": "last"},
     ],
 )
 def test_what_cannot_work_is_refused(wrong: dict[str, object]) -> None:

@@ -28,6 +28,8 @@ CASES: list[tuple[errors.StackError, int, str, str | None, str | None]] = [
     (errors.QueueFull(1), 429, "requests", "rate_limit_exceeded", None),
     (errors.NotInBackground("resp_1", "it has ended"), 400, INVALID, None, None),
     (errors.UnsupportedParameter("background"), 400, INVALID, "unsupported_parameter", "background"),
+    (errors.UnstorableText(), 400, INVALID, "invalid_value", None),
+    (errors.OutcomeUnknown(), 500, SERVER, SERVER, None),
     (errors.MutuallyExclusiveParameters("a", "b"), 400, INVALID, "mutually_exclusive_parameters", None),
     (errors.ConversationNotFound("conv_1"), 404, INVALID, None, None),
     (errors.ItemNotFound("msg_1", "conv_1"), 404, INVALID, None, None),

@@ -1,21 +1,27 @@
-"""What the storage tests share: real SQLite files, small records, and a database that counts what it is asked."""
+"""What the storage tests share: real databases, small records, and a database that counts what it is asked.
+
+A database has a path: that of a SQLite file, or of a file ``….json`` with the settings of any other.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
+from harness.postgres import query
 from llama_conversations.access import AccessScope
-from llama_conversations.config.run_config import SqliteBackend, StorageConfig
+from llama_conversations.config.run_config import StorageConfig
 from llama_conversations.ids import new_id
 from llama_conversations.storage import open as opening
 from llama_conversations.storage.database import Database
-from llama_conversations.storage.dialects.sqlite import SqliteDatabase
 from llama_conversations.storage.open import Storage, open_storage
 from llama_conversations.storage.records import (
     ConversationRecord,
@@ -35,6 +41,10 @@ BOB = AccessScope("acme", "bob")
 OTHER_TENANT = AccessScope("globex", "alice")
 STRANGERS = (BOB, OTHER_TENANT)
 
+EVERY_DATABASE = pytest.mark.databases("sqlite", "postgres")
+LOCAL_DATABASE = pytest.mark.databases("sqlite")
+"""Of tests about what there is for a database of one machine alone."""
+
 LEASE_SECONDS = 30.0
 ASCENDING = PageQuery(100, descending=False)
 
@@ -42,9 +52,11 @@ _clock = itertools.count(1_700_000_000_000_000)
 
 
 def storage_config(path: Path, **settings: object) -> StorageConfig:
-    return StorageConfig.model_validate(
-        {"backends": {"default": {"type": "sql_sqlite", "path": str(path), "busy_timeout_seconds": 5, **settings}}}
-    )
+    if path.suffix == ".json":
+        backend = json.loads(path.read_text())
+    else:
+        backend = {"type": "sql_sqlite", "path": str(path), "busy_timeout_seconds": 5}
+    return StorageConfig.model_validate({"backends": {"default": {**backend, **settings}}})
 
 
 def opened(
@@ -53,11 +65,18 @@ def opened(
     return open_storage(storage_config(path, **settings), lease_seconds)
 
 
+def doomed(path: Path) -> AbstractAsyncContextManager[Storage]:
+    """Storage of a process that dies when it is left: whoever looks next sees that at once.
+
+    A dead process is told by its lock file where there is one, and elsewhere by its leases, which have no length here.
+    """
+    return opened(path, -1 if path.suffix == ".json" else LEASE_SECONDS)
+
+
 @asynccontextmanager
-async def opened_database(path: Path, **settings: object) -> AsyncIterator[SqliteDatabase]:
+async def opened_database(path: Path, **settings: object) -> AsyncIterator[Database]:
     """The database itself, its schema made."""
-    backend = SqliteBackend.model_validate({"type": "sql_sqlite", "path": str(path), **settings})
-    async with opening._open_sqlite(backend) as database:
+    async with opening._open(storage_config(path, **settings).backends["default"]) as database:
         yield database
 
 
@@ -127,11 +146,25 @@ async def texts(storage: Storage, conversation_id: str, scope: AccessScope = ALI
 
 def rows(path: Path, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[object, ...]]:
     """What a connection of its own sees."""
+    if path.suffix == ".json":
+        settings = json.loads(path.read_text())
+        assert not parameters
+        return query(settings["port"], settings["db"], sql)
     connection = sqlite3.connect(path)
     try:
         return connection.execute(sql, parameters or {}).fetchall()
     finally:
         connection.close()
+
+
+def change(path: Path, sql: str) -> None:
+    """Change something behind the stores' backs."""
+    if path.suffix == ".json":
+        rows(path, sql)
+        return
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(sql)
+        connection.commit()
 
 
 @contextmanager

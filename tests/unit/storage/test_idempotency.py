@@ -21,17 +21,21 @@ from llama_conversations.wire.answers import Json
 from llama_conversations.wire.conversations import Conversation
 from unit.storage.support import (
     ALICE,
+    EVERY_DATABASE,
     LEASE_SECONDS,
     STRANGERS,
     claim_of,
     commit_of,
     conversation,
+    doomed,
     item,
     opened,
     response,
     rows,
     texts,
 )
+
+pytestmark = EVERY_DATABASE
 
 ANSWER = KeptAnswer(200, '{"a":"b"}', '{"id":"x"}', streamed=False)
 MADE = Json(Conversation, b'{"id":"made"}')
@@ -104,7 +108,7 @@ async def test_a_kept_answer_survives_reopening(path: Path) -> None:
 
 
 async def test_a_key_whose_process_died_before_anything_had_happened_is_taken_over(path: Path) -> None:
-    async with opened(path) as storage:
+    async with doomed(path) as storage:
         await storage.keys.claim(hold_of(), "f")
     async with opened(path) as storage:
         hold = hold_of()
@@ -112,7 +116,7 @@ async def test_a_key_whose_process_died_before_anything_had_happened_is_taken_ov
 
 
 async def test_what_came_of_a_request_is_known_when_its_process_died_before_it_kept_the_answer(path: Path) -> None:
-    async with opened(path) as storage:
+    async with doomed(path) as storage:
         hold, made = hold_of(), conversation()
         await storage.keys.claim(hold, "f")
         await keyed(hold, lambda: answered(storage.conversations.create(ALICE, made, []), lambda _: MADE))
@@ -171,7 +175,7 @@ async def test_a_call_that_changes_nothing_marks_nothing(storage: Storage) -> No
 async def test_a_lost_turn_is_known_by_its_response_and_what_came_of_it_if_anything_did(
     path: Path, end: str | None, result: str | None
 ) -> None:
-    async with opened(path) as storage:
+    async with doomed(path) as storage:
         hold, turn = hold_of(), response()
         await storage.keys.claim(hold, "f")
         await keyed(hold, lambda: storage.responses.claim(ALICE, claim_of(turn)))
@@ -182,7 +186,7 @@ async def test_a_lost_turn_is_known_by_its_response_and_what_came_of_it_if_anyth
 
 
 async def test_a_turn_that_was_undone_has_not_begun(path: Path) -> None:
-    async with opened(path) as storage:
+    async with doomed(path) as storage:
         hold, turn = hold_of(), response()
         await storage.keys.claim(hold, "f")
         await keyed(hold, lambda: storage.responses.claim(ALICE, claim_of(turn)))
@@ -205,7 +209,7 @@ async def test_a_renewed_lease_keeps_a_key_and_another_one_runs_out(database: Sq
 
 async def test_a_result_that_is_too_long_is_marked_and_not_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effects, "MAX_KEPT_CHARACTERS", 3)
-    async with opened(path) as storage:
+    async with doomed(path) as storage:
         hold = hold_of()
         await storage.keys.claim(hold, "f")
         await keyed(hold, lambda: answered(storage.conversations.create(ALICE, conversation(), []), lambda _: MADE))

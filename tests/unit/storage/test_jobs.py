@@ -25,6 +25,8 @@ from llama_conversations.storage.records import EventRecord, Job, ResponseRecord
 from llama_conversations.storage.sql_jobs import EVENTS_AT_ONCE
 from unit.storage.support import (
     ALICE,
+    EVERY_DATABASE,
+    LOCAL_DATABASE,
     STRANGERS,
     claim_of,
     commit_of,
@@ -36,6 +38,8 @@ from unit.storage.support import (
     stored_response,
     texts,
 )
+
+pytestmark = EVERY_DATABASE
 
 TESTS = Path(__file__).parents[2]
 NO_LIMIT = 1000
@@ -391,6 +395,7 @@ def test_processes_that_take_at_once_take_each_job_once(path: Path) -> None:
     assert sorted(line for out, _ in took for line in out.split()) == sorted(ids)
 
 
+@LOCAL_DATABASE
 async def test_a_job_of_a_process_that_was_killed_fails_at_the_next_sweep_whatever_its_lease(path: Path) -> None:
     async with opened(path) as storage:
         conversation_id = await created(storage)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,9 @@ from llama_conversations.storage.records import ResponseRecord, TurnClaim
 from unit.storage.support import (
     ALICE,
     BOB,
+    EVERY_DATABASE,
+    LOCAL_DATABASE,
+    change,
     claim_of,
     commit_of,
     conversation,
@@ -29,6 +30,8 @@ from unit.storage.support import (
     rows,
     texts,
 )
+
+pytestmark = EVERY_DATABASE
 
 TESTS = Path(__file__).parents[2]
 EXPIRED = 0.0
@@ -87,10 +90,8 @@ def expire_leases(path: Path) -> Callable[[], None]:
     """Lets every lease run out, as the time would."""
 
     def expire() -> None:
-        with closing(sqlite3.connect(path)) as connection:
-            for table in ("conversations", "responses"):
-                connection.execute(f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node IS NOT NULL")
-            connection.commit()
+        for table in ("conversations", "responses"):
+            change(path, f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node IS NOT NULL")
 
     return expire
 
@@ -225,6 +226,7 @@ async def test_a_node_does_not_renew_what_another_one_holds(
         assert await storage.responses.sweep(failed) == [turn.id]
 
 
+@LOCAL_DATABASE
 async def test_a_lease_runs_out_by_the_databases_clock(path: Path) -> None:
     async with opened(path, lease_seconds=EXPIRED) as storage:
         conversation_id = await created(storage)
@@ -238,6 +240,7 @@ async def test_a_lease_runs_out_by_the_databases_clock(path: Path) -> None:
             await storage.responses.commit(ALICE, commit_of(turn))
 
 
+@LOCAL_DATABASE
 async def test_turns_of_a_process_that_was_killed_are_failed_and_unlocked_at_once(storage: Storage, path: Path) -> None:
     conversation_id = await created(storage)
     process = killable_claimer(path, conversation_id)
@@ -255,6 +258,7 @@ async def test_turns_of_a_process_that_was_killed_are_failed_and_unlocked_at_onc
     await claimed(storage, conversation_id)
 
 
+@LOCAL_DATABASE
 async def test_a_sweep_without_leases_writes_nothing(storage: Storage, path: Path) -> None:
     [(before,)] = rows(path, "PRAGMA data_version")
     assert await storage.responses.sweep(failed) == ()

@@ -10,7 +10,9 @@ import pytest
 from llama_conversations.errors import PromptNotFound
 from llama_conversations.ids import new_id
 from llama_conversations.storage.open import Storage
-from unit.storage.support import ALICE, prompt, rows
+from unit.storage.support import ALICE, EVERY_DATABASE, prompt, rows
+
+pytestmark = EVERY_DATABASE
 
 UNKNOWN = new_id("pmpt")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 
+import asyncpg
 import pytest
 
 from llama_conversations.errors import ShuttingDown
 from llama_conversations.storage.open import Storage
 from llama_conversations.storage.records import ResourceRecord
-from unit.storage.support import opened
+from unit.storage.support import EVERY_DATABASE, opened
+
+pytestmark = EVERY_DATABASE
 
 
 def model(provider_id: str, name: str, kind: str = "model") -> ResourceRecord:
@@ -30,7 +33,7 @@ async def test_what_a_provider_has_is_replaced_as_a_whole_and_the_others_stay(st
 
 async def test_a_list_that_names_a_resource_twice_replaces_nothing(storage: Storage) -> None:
     await storage.registry.replace("model", "a", [model("a", "kept")])
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises((sqlite3.IntegrityError, asyncpg.UniqueViolationError)):
         await storage.registry.replace("model", "a", [model("a", "x"), model("a", "x")])
     assert await storage.registry.load("model") == [model("a", "kept")]
 

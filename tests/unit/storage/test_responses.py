@@ -24,6 +24,7 @@ from llama_conversations.storage.sql_conversations import SqlConversationStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
 from unit.storage.support import (
     ALICE,
+    EVERY_DATABASE,
     LEASE_SECONDS,
     CountingDatabase,
     claim_of,
@@ -35,6 +36,8 @@ from unit.storage.support import (
     stored_response,
     texts,
 )
+
+pytestmark = EVERY_DATABASE
 
 UNKNOWN = new_id("resp")
 

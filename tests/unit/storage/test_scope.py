@@ -23,6 +23,7 @@ from llama_conversations.storage.records import PageQuery
 from llama_conversations.storage.stores import ConversationStore, PromptStore, ResponseStore
 from unit.storage.support import (
     ALICE,
+    EVERY_DATABASE,
     STRANGERS,
     claim_of,
     commit_of,
@@ -33,6 +34,8 @@ from unit.storage.support import (
     response,
     rows,
 )
+
+pytestmark = EVERY_DATABASE
 
 TABLES = ("conversations", "conversation_items", "responses", "prompts", "prompt_versions")
 PAGE = PageQuery(100, descending=True)

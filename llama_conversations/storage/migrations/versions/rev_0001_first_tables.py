@@ -15,6 +15,8 @@ from sqlalchemy import (
     text,
 )
 
+from llama_conversations.storage.column_types import Name
+
 revision = "0001"
 down_revision = None
 
@@ -25,23 +27,24 @@ def upgrade() -> None:
     """Create the tables."""
     op.create_table(
         "conversations",
-        Column("id", Text, primary_key=True),
-        Column("tenant", Text, nullable=False),
-        Column("owner", Text, nullable=False),
+        Column("id", Name, primary_key=True),
+        Column("tenant", Name, nullable=False),
+        Column("owner", Name, nullable=False),
         Column("created_at", BigInteger, nullable=False),
         Column("metadata", Text, nullable=False),
         Column("next_position", BigInteger, nullable=False),
-        Column("lease_holder", Text),
-        Column("lease_node", Text),
+        Column("lease_holder", Name),
+        Column("lease_node", Name),
         Column("lease_expires_at", BigInteger),
         sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": 80},
     )
     op.create_table(
         "conversation_items",
-        Column("conversation_id", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+        Column("conversation_id", Name, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
         Column("position", BigInteger, nullable=False),
-        Column("id", Text, nullable=False),
-        Column("type", Text, nullable=False),
+        Column("id", Name, nullable=False),
+        Column("type", Name, nullable=False),
         Column("data", Text, nullable=False),
         Column("masked", Text),
         Column("created_at", BigInteger, nullable=False),
@@ -51,21 +54,21 @@ def upgrade() -> None:
     )
     op.create_table(
         "responses",
-        Column("id", Text, primary_key=True),
-        Column("tenant", Text, nullable=False),
-        Column("owner", Text, nullable=False),
+        Column("id", Name, primary_key=True),
+        Column("tenant", Name, nullable=False),
+        Column("owner", Name, nullable=False),
         Column("created_at", BigInteger, nullable=False),
-        Column("status", Text, nullable=False),
-        Column("model", Text, nullable=False),
-        Column("conversation_id", Text),
-        Column("previous_response_id", Text),
+        Column("status", Name, nullable=False),
+        Column("model", Name, nullable=False),
+        Column("conversation_id", Name),
+        Column("previous_response_id", Name),
         Column("context_position", BigInteger),
         Column("input", Text, nullable=False),
         Column("head", Text, nullable=False),
         Column("output", Text, nullable=False),
         Column("background", Integer, nullable=False, server_default=text("0")),
         Column("cancel_requested", Integer, nullable=False, server_default=text("0")),
-        Column("lease_node", Text),
+        Column("lease_node", Name),
         Column("lease_expires_at", BigInteger),
         CheckConstraint(
             "status IN ('queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled')",
@@ -74,15 +77,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "prompts",
-        Column("id", Text, primary_key=True),
-        Column("tenant", Text, nullable=False),
-        Column("owner", Text, nullable=False),
+        Column("id", Name, primary_key=True),
+        Column("tenant", Name, nullable=False),
+        Column("owner", Name, nullable=False),
         Column("created_at", BigInteger, nullable=False),
         Column("default_version", Integer, nullable=False),
     )
     op.create_table(
         "prompt_versions",
-        Column("prompt_id", Text, ForeignKey("prompts.id", ondelete="CASCADE"), nullable=False),
+        Column("prompt_id", Name, ForeignKey("prompts.id", ondelete="CASCADE"), nullable=False),
         Column("version", Integer, nullable=False),
         Column("text", Text, nullable=False),
         Column("variables", Text, nullable=False),
@@ -91,9 +94,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "resources",
-        Column("kind", Text, nullable=False),
-        Column("provider_id", Text, nullable=False),
-        Column("identifier", Text, nullable=False),
+        Column("kind", Name, nullable=False),
+        Column("provider_id", Name, nullable=False),
+        Column("identifier", Name, nullable=False),
         Column("data", Text, nullable=False),
         PrimaryKeyConstraint("kind", "provider_id", "identifier"),
     )

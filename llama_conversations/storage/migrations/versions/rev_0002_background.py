@@ -5,6 +5,8 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, PrimaryKeyConstraint, Text, text
 
+from llama_conversations.storage.column_types import Name
+
 revision = "0002"
 down_revision = "0001"
 
@@ -20,7 +22,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "response_events",
-        Column("response_id", Text, ForeignKey("responses.id", ondelete="CASCADE"), nullable=False),
+        Column("response_id", Name, ForeignKey("responses.id", ondelete="CASCADE"), nullable=False),
         Column("sequence_number", BigInteger, nullable=False),
         Column("frame", Text, nullable=False),
         PrimaryKeyConstraint("response_id", "sequence_number"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import BigInteger, Column, Integer, PrimaryKeyConstraint, Text, text
 
+from llama_conversations.storage.column_types import Name
+
 revision = "0003"
 down_revision = "0002"
 
@@ -15,15 +17,15 @@ def upgrade() -> None:
     """Add the table."""
     op.create_table(
         "idempotency_keys",
-        Column("tenant", Text, nullable=False),
-        Column("owner", Text, nullable=False),
-        Column("key", Text, nullable=False),
+        Column("tenant", Name, nullable=False),
+        Column("owner", Name, nullable=False),
+        Column("key", Name, nullable=False),
         Column("fingerprint", Text, nullable=False),
         Column("created_at", BigInteger, nullable=False),
-        Column("lease_holder", Text),
-        Column("lease_node", Text),
+        Column("lease_holder", Name),
+        Column("lease_node", Name),
         Column("lease_expires_at", BigInteger),
-        Column("response_id", Text),
+        Column("response_id", Name),
         Column("status", Integer),
         Column("headers", Text),
         Column("body", Text),

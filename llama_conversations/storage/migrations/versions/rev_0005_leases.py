@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, Text, text
+from sqlalchemy import BigInteger, Column, text
+
+from llama_conversations.storage.column_types import Name
 
 revision = "0005"
 down_revision = "0004"
@@ -13,12 +15,12 @@ def upgrade() -> None:
     """Add the table, with a row for each name: taking a lease is an update, whatever the database."""
     leases = op.create_table(
         "leases",
-        Column("name", Text, primary_key=True),
-        Column("holder", Text),
+        Column("name", Name, primary_key=True),
+        Column("holder", Name),
         Column("expires_at", BigInteger, nullable=False, server_default=text("0")),
     )
     op.bulk_insert(leases, [{"name": "retention"}, {"name": "probe"}])
-    op.add_column("idempotency_keys", Column("conversation_id", Text))
+    op.add_column("idempotency_keys", Column("conversation_id", Name))
     kept = text("conversation_id IS NOT NULL")
     op.create_index(
         "idempotency_keys_by_conversation",

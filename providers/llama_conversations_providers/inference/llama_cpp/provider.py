@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from llama_conversations.apis.inference import Inference, ProviderModel
+from llama_conversations.apis.inference import Inference, ProviderModel, SystemMessages
 from llama_conversations.errors import UpstreamUnreachable
 from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations.wire.catalog import Health
@@ -66,6 +66,11 @@ class LlamaCppInference(Inference):
     async def list_models(self) -> Sequence[ProviderModel]:
         """The one model, with the context that a turn has."""
         return await self._running().list_models()
+
+    @property
+    def system_messages(self) -> SystemMessages:
+        """At the beginning: the template is the GGUF file's, whatever that is."""
+        return "first"
 
     async def chat_completion(self, body: bytes) -> bytes:
         """One chat completion."""

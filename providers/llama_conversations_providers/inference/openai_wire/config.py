@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, SecretStr, field_validator
 
-from llama_conversations.apis.inference import OutputLimit, WireApi
+from llama_conversations.apis.inference import OutputLimit, SystemMessages, WireApi
 from llama_conversations.stack.provider_spec import ProviderConfig
 
 TokenCounter: TypeAlias = Literal["none", "llama-cpp", "vllm"]
@@ -77,6 +77,9 @@ class RemoteConfig(ProviderConfig):
         output_limit: The name by which the server takes the limit of a chat completion's length; null is
             ``max_completion_tokens`` for api.openai.com and ``max_tokens`` for any other.
         token_counter: How the server counts a request's tokens, if it does.
+        system_messages: Where its chat completions take them; with ``first``, what the system says further on is told
+            as the user's. That is the default for servers that run open models: their templates differ, and many
+            refuse it or leave it out.
     """
 
     base_url: str
@@ -90,6 +93,7 @@ class RemoteConfig(ProviderConfig):
     wire_api: WireApi = "chat"
     output_limit: OutputLimit | None = None
     token_counter: TokenCounter = "none"  # noqa: S105  (no secret)
+    system_messages: SystemMessages = "anywhere"
 
     @field_validator("api_key", "headers")
     @classmethod
@@ -146,6 +150,7 @@ class VLLMConfig(RemoteConfig):
 
     base_url: V1Address
     token_counter: TokenCounter = "vllm"  # noqa: S105  (as above)
+    system_messages: SystemMessages = "first"
 
     @classmethod
     def sample_run_config(cls) -> dict[str, object]:
@@ -157,6 +162,7 @@ class OllamaConfig(RemoteConfig):
     """Ollama; ``/v1`` is added to an address that does not end in it."""
 
     base_url: V1Address = "http://localhost:11434/v1"
+    system_messages: SystemMessages = "first"
 
     @classmethod
     def sample_run_config(cls) -> dict[str, object]:

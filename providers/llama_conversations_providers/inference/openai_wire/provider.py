@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from llama_conversations.apis.inference import Inference, OutputLimit, ProviderModel, WireApi
+from llama_conversations.apis.inference import Inference, OutputLimit, ProviderModel, SystemMessages, WireApi
 from llama_conversations.errors import StackError, UpstreamError, UpstreamGarbled
 from llama_conversations.log import get_logger
 from llama_conversations.stack.provider_spec import ProviderContext
@@ -103,6 +103,11 @@ class OpenAIInference(Inference):
             return self._config.output_limit
         is_openai = urlsplit(self._config.base_url).hostname == OPENAI_HOST
         return "max_completion_tokens" if is_openai else "max_tokens"
+
+    @property
+    def system_messages(self) -> SystemMessages:
+        """As configured."""
+        return self._config.system_messages
 
     async def count_tokens(self, body: bytes) -> int | None:
         """As the model server counts, if it does, and within five seconds; never raises for what it does wrong."""

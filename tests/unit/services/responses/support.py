@@ -347,8 +347,7 @@ class Desk:
 
     async def sweep(self) -> None:
         """What the service does now and then."""
-        await self.service._leases._renew()
-        await self.service._leases.sweep()
+        await self.service.mend()
 
     async def frames(self, **fields: object) -> AsyncGenerator[bytes, None]:
         """A turn through the service, streamed."""

@@ -47,10 +47,6 @@ SAID: dict[str, list[object]] = {
     "shell_call_output": [Answer("call_1", '[{"stdout":"","stderr":"","outcome":{"type":"exit","exit_code":0}}]')],
     "apply_patch_call": [("call_1", "apply_patch", {"type": "delete_file", "path": "a"})],
     "apply_patch_call_output": [Answer("call_1", "failed")],
-    "web_search_call": [
-        ("ws_1", "web_search", {"query": "q"}),
-        Answer("ws_1", "The results of this search were not kept."),
-    ],
 }
 SILENT = REQUIRED.keys() - SAID.keys()
 

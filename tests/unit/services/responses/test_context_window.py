@@ -171,7 +171,9 @@ class TestCompaction:
         asked = {"context_management": [{"type": "compaction", "compact_threshold": THRESHOLD}]}
         first = await turn(summing, input=LONG, **asked)
         await turn(summing, previous_response_id=first["id"], input="And?", **asked)
-        assert contents(summing.model.bodies[2])[1:-1] == [f"{SUMMARY}They counted.", "now", "Hello you"]
+        head, *rest, _ = contents(summing.model.bodies[2])
+        assert head.endswith(f"\n\n{SUMMARY}They counted.")
+        assert rest == ["now", "Hello you"]
 
     @pytest.mark.parametrize(
         ("count", "fields"),
@@ -340,7 +342,7 @@ class TestPrompts:
         await desk.storage.prompts.create(DEFAULT_SCOPE, prompt("pmpt_1"))
         asked = {"id": "pmpt_1", "variables": {"name": "Ann"}}
         response = await turn(desk, prompt=asked, instructions="Be kind.")
-        assert contents(desk.model.bodies[0]) == ["v1 Ann", "Be kind.", "Hi"]
+        assert contents(desk.model.bodies[0]) == ["v1 Ann\n\nBe kind.", "Hi"]
         assert response["prompt"] == asked
 
     async def test_a_prompt_with_an_image_is_a_users_message(self, desk: Desk) -> None:

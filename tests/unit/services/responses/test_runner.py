@@ -229,6 +229,33 @@ async def test_who_waits_for_an_answer_is_told_that_the_server_shuts_down(small:
     assert [response["status"] for response in await small.responses()] == ["failed"]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_turn_that_commits_when_the_time_to_drain_is_over_is_told_as_it_is_stored(
+    small: Desk, streamed: bool
+) -> None:
+    committing, gate, commit = asyncio.Event(), asyncio.Event(), small.storage.responses.commit
+
+    async def slow_commit(*arguments: object) -> None:
+        committing.set()
+        await gate.wait()
+        await commit(*arguments)  # type: ignore[arg-type]
+
+    small.storage.responses.commit = slow_commit  # type: ignore[method-assign, assignment]
+    small.model.answer = completion()
+    asking = asyncio.ensure_future(small.events() if streamed else small.create())
+    await committing.wait()
+    closing = asyncio.ensure_future(small.service.shutdown())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert all(task.cancelling() for task in small.service._runner._tasks)
+    gate.set()
+    told = await asking
+    await closing
+    response = check_stream(told) if streamed else told  # type: ignore[arg-type]
+    assert response["status"] == "completed"  # type: ignore[call-overload]
+    assert await small.responses() == [response]
+
+
 async def test_a_slow_reader_makes_the_model_wait_and_loses_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

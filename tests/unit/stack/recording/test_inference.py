@@ -19,7 +19,9 @@ BODY = b'{"model":"a","messages":[]}'
 
 
 class Scripted(Inference):
-    """Writes down what is called."""
+    """Writes down what is called; takes system messages at the beginning."""
+
+    system_messages = "first"
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -133,3 +135,9 @@ def test_a_directory_to_record_into_is_made_or_it_is_said_why_not(tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"inference_recording\.directory: .*/file: it cannot be used: File exists"):
         behind(Scripted(), tmp_path / "file", "record-if-missing")
+
+
+def test_how_a_provider_is_asked_is_told_whether_it_is_opened_or_not(tmp_path: Path) -> None:
+    provider = behind(Scripted(), tmp_path, "replay")
+    assert isinstance(provider, Inference)
+    assert (provider.wire_api, provider.output_limit, provider.system_messages) == ("chat", "max_tokens", "first")

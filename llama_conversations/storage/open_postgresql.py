@@ -1,0 +1,111 @@
+"""Open a PostgreSQL database: its schema brought up to date by one process at a time, then a pool of connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from llama_conversations.config.postgres_backend import PostgresBackend
+from llama_conversations.errors import StorageUnavailable
+from llama_conversations.storage.migrations import HEAD_REVISION
+
+try:
+    from llama_conversations.storage.dialects.postgresql import (
+        Connection,
+        PostgresqlSettings,
+        connect,
+        new_node,
+        open_database,
+    )
+    from llama_conversations.storage.dialects.postgresql_failures import DRIVER_ERRORS
+except ModuleNotFoundError as error:
+    raise StorageUnavailable(
+        "PostgreSQL needs a package that is not installed: run `pip install 'llama-conversations[postgres]'`."
+    ) from error
+
+if TYPE_CHECKING:
+    from llama_conversations.storage.database import Database
+
+UPGRADE_LOCK = 0x6C6C616D615F6376
+"""Key of the advisory lock under which the schema is upgraded."""
+
+_REVISION = "SELECT version_num FROM alembic_version"
+_HAS_REVISION = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
+
+
+@asynccontextmanager
+async def open_postgresql(backend: PostgresBackend) -> AsyncIterator[Database]:
+    """The database, its schema upgraded; what runs is finished at the end.
+
+    Errors: ``StorageUnavailable``, ``DatabaseTooNew``.
+    """
+    settings = postgresql_settings(backend)
+    await upgraded_postgresql(settings)
+    with opening(settings):
+        database = await open_database(settings)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def postgresql_settings(backend: PostgresBackend) -> PostgresqlSettings:
+    """How a server of run.yaml is reached."""
+    return PostgresqlSettings(
+        dsn=backend.address.dsn,
+        location=backend.location,
+        node=new_node(),
+        pool_size=backend.pool_size,
+        statement_timeout=backend.statement_timeout_seconds,
+        connect_timeout=backend.connect_timeout_seconds,
+        transaction_pooling=backend.transaction_pooling,
+    )
+
+
+@contextmanager
+def opening(settings: PostgresqlSettings) -> Iterator[None]:
+    """Whatever the driver cannot do is told as ``StorageUnavailable``."""
+    try:
+        yield
+    except (*DRIVER_ERRORS, ValueError) as error:  # ValueError: a certificate's file that is none
+        silent = f"no answer within {settings.connect_timeout:g} s" if isinstance(error, TimeoutError) else ""
+        reason = str(error) or silent or type(error).__name__
+        raise StorageUnavailable(f"The database {settings.location} cannot be opened: {reason}") from error
+
+
+@asynccontextmanager
+async def connected(settings: PostgresqlSettings) -> AsyncIterator[Connection]:
+    """A connection of its own. Errors: ``StorageUnavailable``."""
+    with opening(settings):
+        connection = await connect(settings)
+        try:
+            yield connection
+        finally:
+            with suppress(*DRIVER_ERRORS):
+                await connection.close()
+
+
+async def upgraded_postgresql(settings: PostgresqlSettings) -> str | None:
+    """Bring the schema to the newest revision; the one that it had.
+
+    Errors: ``StorageUnavailable``, ``DatabaseTooNew``.
+    """
+    async with connected(settings) as connection:
+        found = await postgresql_revision(connection)
+    if found == HEAD_REVISION:
+        return found
+    # Alembic is slow to import and seldom needed: only when there is something to upgrade.
+    from llama_conversations.storage.migrations.upgrade_postgresql import upgrade_postgresql
+
+    with opening(settings):
+        await upgrade_postgresql(settings, UPGRADE_LOCK)
+    return found
+
+
+async def postgresql_revision(connection: Connection) -> str | None:
+    """The revision of a database's schema; ``None`` where there is none."""
+    if not await connection.fetch(_HAS_REVISION):
+        return None
+    rows = await connection.fetch(_REVISION)
+    return str(rows[0][0]) if rows else None
