@@ -25,8 +25,12 @@ class Database(Protocol):
         ...
 
     @abstractmethod
-    async def write(self, unit: Unit[T]) -> T:
-        """Run a unit that writes; when this returns, what it wrote is durable."""
+    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
+        """Run a unit that writes; when this returns, what it wrote is durable.
+
+        What need not be ``durable`` is seen by everybody at once and survives the death of every process; a loss of the
+        machine's power may undo it, until something durable is written behind it. It is for what nobody is told of.
+        """
         ...
 
     @property

@@ -76,7 +76,7 @@ class BackgroundJobs:
         body = response_body(head, QUEUED)
         streamed = bool(turn.request.stream)
         request = self._around.sealer.seal_request(turn.request)
-        job = Job(turn.scope, new_response(turn, QUEUED), request, streamed)
+        job = Job(turn.scope, new_response(turn, QUEUED, head), request, streamed)
         await self._around.jobs.enqueue(job, _first_events(body) if streamed else (), self._max_waiting)
         self._news.set()
         return body

@@ -189,7 +189,7 @@ class PostgresqlDatabase:
         """Run a unit that only reads."""
         return await self._submit(self._read(unit))
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:  # noqa: ARG002  (all is as durable as it says)
         """Run a unit that writes; as durable as the server's ``synchronous_commit`` when this returns."""
         return await self._submit(self._in_transaction(unit))
 

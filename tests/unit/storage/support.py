@@ -209,8 +209,8 @@ class CountingDatabase:
     async def read(self, unit: Unit[T]) -> T:
         return await self._inner.read(self._counted("read", unit))
 
-    async def write(self, unit: Unit[T]) -> T:
-        return await self._inner.write(self._counted("write", unit))
+    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
+        return await self._inner.write(self._counted("write" if durable else "hasty write", unit), durable=durable)
 
     def _counted(self, kind: str, unit: Unit[T]) -> Unit[T]:
         transaction = Transaction(kind, [])

@@ -398,11 +398,12 @@ async def busy(desk: Desk) -> AsyncIterator[Callable[[], Awaitable[None]]]:
 
 async def _queued_elsewhere(tmp_path: Path) -> tuple[object, str, bool]:
     """A job as another process would queue it."""
-    from llama_conversations.services.responses.snapshot import QUEUED, new_response
+    from llama_conversations.services.responses.snapshot import QUEUED, new_response, response_head
     from unit.services.responses.support import ScriptedModel, turn_of
 
     turn = turn_of(ScriptedModel(), background=True)
-    return new_response(turn, QUEUED), turn.request.model_dump_json(exclude_unset=True), False
+    waiting = new_response(turn, QUEUED, response_head(turn, QUEUED))
+    return waiting, turn.request.model_dump_json(exclude_unset=True), False
 
 
 async def test_credentials_of_tool_servers_are_not_kept_in_the_clear_and_reach_them(tmp_path: Path) -> None:
