@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Collection
 from typing import Protocol, TypeVar
 
+from llama_conversations.storage.news import News
 from llama_conversations.storage.unit_of_work import Unit
 
 T = TypeVar("T")
@@ -27,6 +28,12 @@ class Database(Protocol):
     @abstractmethod
     async def write(self, unit: Unit[T]) -> T:
         """Run a unit that writes; when this returns, what it wrote is durable."""
+        ...
+
+    @property
+    @abstractmethod
+    def news(self) -> News:
+        """What is announced among all who share this database, as far as it passes news on."""
         ...
 
     @property
