@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Collection
 from typing import Protocol, TypeVar
 
+from llama_conversations.storage.news import News
 from llama_conversations.storage.unit_of_work import Unit
 
 T = TypeVar("T")
@@ -31,6 +32,12 @@ class Database(Protocol):
         What need not be ``durable`` is seen by everybody at once and survives the death of every process; a loss of the
         machine's power may undo it, until something durable is written behind it. It is for what nobody is told of.
         """
+        ...
+
+    @property
+    @abstractmethod
+    def news(self) -> News:
+        """What is announced among all who share this database, as far as it passes news on."""
         ...
 
     @property

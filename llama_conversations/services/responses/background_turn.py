@@ -12,6 +12,7 @@ from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.storage.news import JOBS
 from llama_conversations.storage.records import EventRecord
 from llama_conversations.wire.events import Event, ResponseEvent
 
@@ -60,4 +61,5 @@ class RunningJob(RunningTurn):
             queued = response_head(self.turn, QUEUED)
             await uninterrupted(self._around.jobs.give_back(self.turn.response_id, queued))
             self._stage = Stage.ENDED
+            self._around.news.announce(JOBS)
         await super()._clean_up()

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from llama_conversations.errors import ShuttingDown, StorageUnavailable
 from llama_conversations.log import get_logger
+from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.nodes import NodeLocks
 from llama_conversations.storage.unit_of_work import Parameters, Row, Run, Statement, Step, Unit
 
@@ -320,7 +321,7 @@ class SqliteDatabase:
 
     def __init__(self, settings: SqliteSettings, locks: NodeLocks) -> None:
         loop = asyncio.get_running_loop()
-        self._loop, self._locks = loop, locks
+        self._loop, self._locks, self._news = loop, locks, LocalNews()
         self._writer = _Writer("sqlite-writer", settings, loop)
         self._readers = [_Reader(f"sqlite-reader-{n}", settings, loop) for n in range(settings.readers)]
         self._next_reader = 0
@@ -331,6 +332,11 @@ class SqliteDatabase:
     @property
     def _workers(self) -> Sequence[_Worker]:
         return (self._writer, *self._readers)
+
+    @property
+    def news(self) -> LocalNews:
+        """Within this process: a file tells nobody that it has changed."""
+        return self._news
 
     @property
     def node(self) -> str:

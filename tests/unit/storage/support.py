@@ -22,6 +22,7 @@ from llama_conversations.config.run_config import StorageConfig
 from llama_conversations.ids import new_id
 from llama_conversations.storage import open as opening
 from llama_conversations.storage.database import Database
+from llama_conversations.storage.news import News
 from llama_conversations.storage.open import Storage, open_storage
 from llama_conversations.storage.records import (
     ConversationRecord,
@@ -198,6 +199,10 @@ class CountingDatabase:
     def __init__(self, inner: Database) -> None:
         self._inner = inner
         self.transactions: list[Transaction] = []
+
+    @property
+    def news(self) -> News:
+        return self._inner.news
 
     @property
     def node(self) -> str:

@@ -24,6 +24,7 @@ from llama_conversations.errors import (
 )
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.service import TurnSettings
+from llama_conversations.storage.news import JOBS, LocalNews
 from llama_conversations.storage.records import TERMINAL, EventRecord, Job
 from llama_conversations.wire.events import EventWriter, OutputTextDelta, ResponseEvent
 from unit.services.responses.support import ANSWER, PROVIDER, Desk, echo, open_desk, request, types
@@ -184,7 +185,7 @@ async def test_a_job_whose_model_is_gone_when_it_is_taken_up_is_failed_with_its_
         created = await desk.create(background=True, model="gone", conversation=conversation_id)
         desk.models.unknown = {"gone"}
         desk.service._background._max_running = 1
-        desk.service._background._news.set()
+        desk.storage.news.announce(JOBS)
         body = await ended(desk, created["id"])
         assert body["error"]["code"] == "invalid_prompt"
         assert "gone" in body["error"]["message"]
@@ -450,7 +451,7 @@ async def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
 
 
 def journal_of(jobs: Jobs) -> EventJournal:
-    return EventJournal(jobs, "resp_1", EventWriter(2))  # type: ignore[arg-type]
+    return EventJournal(jobs, "resp_1", EventWriter(2), LocalNews())  # type: ignore[arg-type]
 
 
 DELTA = OutputTextDelta("msg_1", 0, 0, "a", ())
