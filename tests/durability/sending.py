@@ -132,7 +132,7 @@ async def _growing(answer: httpx2.Response) -> AsyncIterator[bytes]:
 def begun_anew(events: Sequence[JsonObject]) -> bool:
     """Whether it is the stream of a job that was given up and begun anew: numbers are left out behind its beginning."""
     types, third = [event["type"] for event in events[:3]], events[2:3]
-    return types[1:2] == ["response.queued"] and any(event["sequence_number"] > 2 for event in third)
+    return types[1:2] == ["response.queued"] and any(event.get("sequence_number", 0) > 2 for event in third)
 
 
 def _total(before: Outcome, now: Outcome) -> Outcome:
