@@ -189,17 +189,28 @@ class _App:
 
 
 async def _unless_gone(gone: asyncio.Task[None], work: asyncio.Future[T]) -> T:
+    """What comes of the work. It is cancelled when the client is gone, or when this is.
+
+    Work that ends well or badly although it is cancelled is told as it ended: it may have had its effect.
+    """
     try:
         await asyncio.wait((gone, work), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise ClientGone
-    finally:
-        if not work.done():
-            work.cancel()
-            await asyncio.wait((work,))
-            if not work.cancelled():
-                work.exception()  # taken note of here, lest asyncio report it as never retrieved
+    except asyncio.CancelledError:
+        if await _was_cancelled(work):
+            raise
+    if work.done():
+        return work.result()
+    await _was_cancelled(work)
+    raise ClientGone
+
+
+async def _was_cancelled(work: asyncio.Future[T]) -> bool:
+    """Cancel work and wait for its end; whether that was what ended it."""
+    work.cancel()
+    await asyncio.wait((work,))
+    if not work.cancelled():
+        work.exception()  # taken note of here, lest asyncio report it as never retrieved
+    return work.cancelled()
 
 
 async def _send_json(exchange: Exchange, answer: Answer) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from llama_conversations.access import AccessScope, current_scope
@@ -15,7 +16,7 @@ from llama_conversations.ids import RESPONSE_PREFIX, new_id, new_partition, part
 from llama_conversations.services.conversations import item_page
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.pages import list_page, page_query
-from llama_conversations.services.responses.background import BackgroundJobs
+from llama_conversations.services.responses.background import BackgroundJobs, Queued
 from llama_conversations.services.responses.checks import check_request, check_wire
 from llama_conversations.services.responses.connection import Connection
 from llama_conversations.services.responses.context import ContextReader, stored_items
@@ -167,10 +168,18 @@ class ResponsesServiceImpl(Responses):
 
     async def _create_in_background(self, turn: Turn) -> Json[Response] | EventStream:
         await RunningTurn(turn, self._around).check_context()
-        body = await self._background.enqueue(turn)
+        queued = await self._background.enqueue(turn)
         if turn.request.stream:
-            return EventStream(follow(self._jobs, self._news, turn.scope, turn.response_id, -1))
-        return Json(Response, body)
+            return EventStream(self._followed_from(queued, turn))
+        return Json(Response, queued.body)
+
+    async def _followed_from(self, queued: Queued, turn: Turn) -> AsyncGenerator[bytes, None]:
+        """A job's events. Those that are known go out at once: what fails from now on cannot deny that it is queued."""
+        yield "".join(event.frame for event in queued.events).encode()
+        last = queued.events[-1].sequence_number
+        async with aclosing(follow(self._jobs, self._news, turn.scope, turn.response_id, last)) as frames:
+            async for frame in frames:
+                yield frame
 
     async def list_responses(
         self,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -322,3 +323,31 @@ async def test_more_requests_than_there_is_room_for_are_refused_at_once_and_the_
         toybox.may_answer.set()
         assert [(await answer).status_code for answer in (first, turn)] == [200, 200]
         assert (await client.get("/v1/toys/y")).status_code == 200
+
+
+class StubbornToybox(Toybox):
+    """Ends what it has begun, though it is cancelled."""
+
+    async def watch(self) -> Json[Echo]:
+        with suppress(asyncio.CancelledError):
+            await super().watch()
+        return self._echo(done="yes")
+
+
+async def test_what_was_done_although_the_server_is_being_ended_is_told_as_it_was_done():
+    toybox = StubbornToybox()
+    sent = []
+
+    async def receive():
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/v1/play", "query_string": b"", "headers": []}
+    serving = asyncio.create_task(build_app([(Toys, toybox)], ServerConfig())(scope, receive, send))
+    await toybox.called.wait()
+    serving.cancel()
+    await serving
+    assert sent[0]["status"] == 200
+    assert b'"done":"yes"' in sent[1]["body"]
