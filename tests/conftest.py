@@ -12,6 +12,7 @@ from harness.postgres import Cluster
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
     parser.addoption("--all-databases", action="store_true", help="every contract test on every kind of database")
+    parser.addoption("--processes", type=int, default=1, help="processes behind the port of each shared server")
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +24,16 @@ app = typer.Typer(
 app.add_typer(list_commands.app, name="list")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(db_commands.app, name="db")
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Import without the garbage collector: it would look at all modules again and again, and find nothing to free."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @app.command()
@@ -46,7 +59,8 @@ def run(  # noqa: PLR0913 each is an argument or an option of the command
     env: Variables = None,
 ) -> None:
     """Serve a configuration until Ctrl-C or SIGTERM; what runs then may finish. See docs/operations.md."""
-    from llama_conversations.cli.serving import Listening, Recording, run_stack
+    with _no_collecting():
+        from llama_conversations.cli.serving import Listening, Recording, run_stack
 
     environ = environment(env)
     with told_plainly():

@@ -247,6 +247,9 @@ class LimitsConfig(SettingsModel):
         ge=1,
         description="Background turns that may wait, for all workers; more are refused with a request to retry",
     )
+    max_concurrent_requests: int = Field(
+        default=1000, ge=1, description="Other requests served at once; more are refused with a request to retry"
+    )
     websocket_seconds: Seconds = Field(default=3600, description="How long a WebSocket may stay connected")
 
 

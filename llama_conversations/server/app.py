@@ -11,16 +11,18 @@ from typing import TypeVar, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from llama_conversations.apis.catalog import Inspect
 from llama_conversations.apis.responses import Responses
 from llama_conversations.config.run_config import ServerConfig
 from llama_conversations.errors import MethodNotAllowed, ShuttingDown, UpstreamError
 from llama_conversations.log import get_logger
-from llama_conversations.server.browsers import JSON, CorsApp, Origins
+from llama_conversations.server.browsers import JSON, Origins
 from llama_conversations.server.dispatch import RouteTable
 from llama_conversations.server.documents import Document, documents
 from llama_conversations.server.errors import Refusal, refusal_of
 from llama_conversations.server.exchange import ClientGone, Exchange, api_headers
 from llama_conversations.server.idempotency import REPLAYED, RouteWork, key_of, keyed_request
+from llama_conversations.server.room import Room
 from llama_conversations.server.routes import Answer, Route, SocketRoute, bind, bind_sockets
 from llama_conversations.server.sse import HEADERS, PING_SECONDS, error_frame, send_events
 from llama_conversations.server.websocket import Socket
@@ -57,7 +59,11 @@ def build_app(
     sockets = [socket for protocol, implementation in bindings for socket in bind_sockets(protocol, implementation)]
     responses = next((cast("Responses", found) for protocol, found in bindings if protocol is Responses), None)
     app = _App(routes, sockets, settings, _Keys(keys or {}, responses), ping_seconds)
-    return app if settings.cors is None else CorsApp(app, settings.cors)
+    if settings.cors is None:
+        return app
+    from llama_conversations.server.cors import CorsApp  # imports what is needed for this alone
+
+    return CorsApp(app, settings.cors)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class _App:
     ) -> None:
         self._keys = keys
         self._max_body_bytes = settings.limits.max_body_bytes
+        self._room = Room(settings.limits.max_concurrent_requests)
         self._socket_seconds = settings.limits.websocket_seconds
         self._origins = Origins(settings.cors)
         self._ping_seconds = ping_seconds
@@ -140,8 +147,12 @@ class _App:
             arguments[body.name] = body.parse(await exchange.read_body(self._max_body_bytes))
         if route.streams:
             await self._serve_watched(exchange, route, arguments)
-        else:
+        elif route.protocol is Inspect:  # whether the server is well can be asked always
             await _send_json(exchange, await route.call(**arguments))
+        else:
+            with self._room:  # taken when the body is there: a slow client takes none
+                answer = await route.call(**arguments)
+            await _send_json(exchange, answer)
 
     async def _serve_once(
         self, exchange: Exchange, route: Route, segments: Sequence[str], keys: IdempotencyKeys, key: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import math
 import signal
@@ -19,7 +20,6 @@ from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
 from llama_conversations.server.browsers import LocalNames
 from llama_conversations.server.http_protocol import HttpProtocol
-from llama_conversations.server.websocket_protocol import WebSocketProtocol
 
 __all__ = ["AT_ONCE", "CannotListen", "listen", "new_event_loop", "serve"]
 
@@ -111,7 +111,7 @@ def _config(app: ASGIApp, shutdown_timeout: float, max_message_bytes: int) -> uv
     return uvicorn.Config(
         app,
         http=HttpProtocol,
-        ws=WebSocketProtocol,
+        ws=_web_socket,  # type: ignore[arg-type]  # called like the class that uvicorn declares it to be
         ws_max_size=max_message_bytes,
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PING_SECONDS,
@@ -130,6 +130,13 @@ def _config(app: ASGIApp, shutdown_timeout: float, max_message_bytes: int) -> uv
     )
 
 
+def _web_socket(**connection: object) -> asyncio.Protocol:
+    """A WebSocket's protocol; imported when the first one is opened, for most servers never see one."""
+    from llama_conversations.server.websocket_protocol import WebSocketProtocol
+
+    return WebSocketProtocol(**connection)  # type: ignore[arg-type]  # uvicorn knows what it gives
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens, for ``serve``. Errors: ``CannotListen``."""
     if not 0 <= port <= MAX_PORT:
@@ -141,6 +148,14 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (")[0]
         raise CannotListen(host, port, reason[:1].lower() + reason[1:]) from error
+
+
+def _settle_memory() -> None:
+    """What was made up to now lives as long as the process: the garbage collector need not look at it ever again.
+
+    Otherwise each of its full runs would stop the server for as long as it takes to look at all modules and models.
+    """
+    gc.freeze()
 
 
 class _Server(uvicorn.Server):
@@ -162,6 +177,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _settle_memory()
         if self._on_started is not None:
             self._on_started(self._listener.getsockname()[1])
 

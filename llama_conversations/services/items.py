@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.ids import new_id
+from llama_conversations.services.plain_messages import plain_message
 from llama_conversations.storage.records import ItemRecord
 from llama_conversations.wire.items import (
     INCLUDABLE,
@@ -54,6 +55,9 @@ def prepare_item(item: InputItem, partition: str, param: str = "item") -> ItemRe
         InvalidParameter: The item cannot be stored: a ``compaction_trigger``, or reasoning that has neither an ``id``
             nor ``encrypted_content``.
     """
+    plain = plain_message(item, partition)
+    if plain is not None:
+        return plain
     if isinstance(item, ItemReference):
         raise TypeError("a reference is resolved to the item that it names before it is stored")
     if not isinstance(item, Item):

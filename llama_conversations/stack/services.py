@@ -80,7 +80,9 @@ def build_services(
         DiscoveryTiming(refresh=config.model_refresh_seconds),
     )
     responses = ResponsesServiceImpl(
-        TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets),
+        TurnStores(
+            storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets, storage.news
+        ),
         models,
         ToolServers(implementations.tool_runtimes, _tool_groups(config), implementations.searches),
         _turn_settings(config),

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Collection
 from typing import Protocol, TypeVar
 
+from llama_conversations.storage.news import News
 from llama_conversations.storage.unit_of_work import Unit
 
 T = TypeVar("T")
@@ -25,8 +26,18 @@ class Database(Protocol):
         ...
 
     @abstractmethod
-    async def write(self, unit: Unit[T]) -> T:
-        """Run a unit that writes; when this returns, what it wrote is durable."""
+    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
+        """Run a unit that writes; when this returns, what it wrote is durable.
+
+        What need not be ``durable`` is seen by everybody at once and survives the death of every process; a loss of the
+        machine's power may undo it, until something durable is written behind it. It is for what nobody is told of.
+        """
+        ...
+
+    @property
+    @abstractmethod
+    def news(self) -> News:
+        """What is announced among all who share this database, as far as it passes news on."""
         ...
 
     @property

@@ -15,6 +15,7 @@ from llama_conversations.errors import StorageUnavailable
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.dialects.sqlite import OLDEST_SQLITE, SqliteDatabase, SqliteSettings, connect
 from llama_conversations.storage.migrations import HEAD_REVISION
+from llama_conversations.storage.news import News
 from llama_conversations.storage.nodes import NodeLocks
 from llama_conversations.storage.sql_conversations import SqlConversationStore
 from llama_conversations.storage.sql_idempotency import SqlIdempotencyStore
@@ -54,6 +55,7 @@ class Storage:
     secrets: SecretStore
     health: HealthStore
     retention: RetentionStore
+    news: News
     location: str
 
 
@@ -82,6 +84,7 @@ async def open_storage(config: StorageConfig, lease_seconds: float) -> AsyncIter
             secrets=SqlSecretStore(state),
             health=SqlHealthStore(state),
             retention=SqlRetentionStore(state),
+            news=state.news,
             location=config.backends[stores.state.backend].location,
         )
 

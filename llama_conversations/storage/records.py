@@ -75,6 +75,31 @@ class ItemRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryMark:
+    """How far somebody knows a conversation: all its items below a position, as of an edition.
+
+    Appending keeps the edition, deleting an item begins a new one.
+    """
+
+    edition: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPart:
+    """Items of a conversation, oldest first.
+
+    Attributes:
+        mark: What is known with them; ``None`` when the conversation is gone.
+        continues: They stand behind what was known before; otherwise they are all there are.
+    """
+
+    items: Sequence[ItemRecord]
+    mark: HistoryMark | None
+    continues: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseRecord:
     """A response.
 
@@ -114,11 +139,13 @@ class TurnClaim:
     Attributes:
         conversation_id: The conversation to lease, if any.
         response: The response to store; ``None`` when the caller asked for none to be kept.
+        told: The caller is told of the response before the turn has ended.
     """
 
     response_id: str
     conversation_id: str | None
     response: ResponseRecord | None
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True)

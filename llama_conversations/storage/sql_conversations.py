@@ -14,7 +14,15 @@ from llama_conversations.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX, partit
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_answer
 from llama_conversations.storage.expressions import in_json_array, json_contains
-from llama_conversations.storage.records import ConversationRecord, ItemRecord, Page, PageQuery, now_us
+from llama_conversations.storage.records import (
+    ConversationRecord,
+    HistoryMark,
+    HistoryPart,
+    ItemRecord,
+    Page,
+    PageQuery,
+    now_us,
+)
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.tables import conversation_items as items
 from llama_conversations.storage.tables import conversations, responses
@@ -73,6 +81,19 @@ _OF_THIS = select(*_ITEM_FIELDS).join(conversations, conversations.c.id == items
 _SELECT_ITEM = Statement(_OF_THIS.where(*_THIS_ITEM))
 _SELECT_POSITION = Statement(select(items.c.position).where(*_THIS_ITEM))
 _DELETE_ITEM = Statement(delete(items).where(*_THIS_ITEM).returning(items.c.id))
+_BEGIN_EDITION = Statement(
+    update(conversations).where(*_THIS).values(edition=conversations.c.edition + 1).returning(*_FIELDS)
+)
+_SELECT_MARK = Statement(select(conversations.c.edition, conversations.c.next_position).where(*_THIS))
+_SELECT_SPAN = Statement(
+    select(*_ITEM_FIELDS)
+    .where(
+        items.c.conversation_id == bindparam("id"),
+        items.c.position >= bindparam("first"),
+        items.c.position < bindparam("end"),
+    )
+    .order_by(items.c.position)
+)
 _SELECT_HISTORY = Statement(_OF_THIS.where(items.c.position < bindparam("position")).order_by(items.c.position))
 _IN_PARTITION = select(conversations.c.id).where(
     *filtered_by_owner(conversations),
@@ -210,6 +231,12 @@ class SqlConversationStore:
         """Read all items below a position."""
         return await self._database.read(_history(scope, conversation_id, before_position))
 
+    async def history_since(
+        self, scope: AccessScope, conversation_id: str, before_position: int, known: HistoryMark | None
+    ) -> HistoryPart:
+        """Read the items below a position that are not known."""
+        return await self._database.read(_history_since(scope, conversation_id, before_position, known))
+
     async def find_item(self, scope: AccessScope, item_id: str, conversation_id: str | None) -> ItemRecord | None:
         """Find an item that is referred to by its id alone."""
         return await self._database.read(_find_item(scope, item_id, conversation_id))
@@ -306,16 +333,32 @@ def _get_item(scope: AccessScope, conversation_id: str, item_id: str) -> Unit[It
 
 
 def _delete_item(scope: AccessScope, conversation_id: str, item_id: str) -> Unit[ConversationRecord]:
-    conversation = yield from _get(scope, conversation_id)
+    changed = yield Run(_BEGIN_EDITION, _this(scope, conversation_id))
+    if not changed:
+        raise ConversationNotFound(conversation_id)
     rows = yield Run(_DELETE_ITEM, {"id": conversation_id, "item_id": item_id})
     if not rows:
         raise ItemNotFound(item_id, conversation_id)
-    return conversation
+    return _conversation(changed[0])
 
 
 def _history(scope: AccessScope, conversation_id: str, before_position: int) -> Unit[Sequence[ItemRecord]]:
     rows = yield Run(_SELECT_HISTORY, {**_this(scope, conversation_id), "position": before_position})
     return [_item(row) for row in rows]
+
+
+def _history_since(
+    scope: AccessScope, conversation_id: str, before_position: int, known: HistoryMark | None
+) -> Unit[HistoryPart]:
+    rows = yield Run(_SELECT_MARK, _this(scope, conversation_id))
+    if not rows:
+        return HistoryPart((), None, continues=False)
+    edition, next_position = cast("tuple[int, int]", rows[0])
+    end = min(before_position, next_position)
+    continues = known is not None and known.edition == edition and known.position <= end
+    first = known.position if known is not None and continues else 0
+    found = (yield Run(_SELECT_SPAN, {"id": conversation_id, "first": first, "end": end})) if first < end else ()
+    return HistoryPart([_item(row) for row in found], HistoryMark(edition, end), continues)
 
 
 def _find_item(scope: AccessScope, item_id: str, conversation_id: str | None) -> Unit[ItemRecord | None]:

@@ -31,6 +31,7 @@ from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_response, with_result, without_response
 from llama_conversations.storage.expressions import in_json_array, now_ms, unindexed
 from llama_conversations.storage.records import (
+    HistoryMark,
     Page,
     PageQuery,
     ResponseRecord,
@@ -73,6 +74,8 @@ _THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned
 _NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 _NEW_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
 
+_MARK = (conversations.c.edition, conversations.c.next_position)
+
 _SELECT_CONVERSATION = Statement(select(conversations.c.id).where(*_THIS_CONVERSATION))
 _LEASE_CONVERSATION = Statement(
     update(conversations)
@@ -81,13 +84,13 @@ _LEASE_CONVERSATION = Statement(
         or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expires_at < now_ms()),
     )
     .values(lease_holder=bindparam("holder"), **_NEW_LEASE)
-    .returning(conversations.c.next_position)
+    .returning(*_MARK)
 )
 _END_LEASE = Statement(
     update(conversations)
     .where(*_THIS_CONVERSATION, conversations.c.lease_holder == bindparam("holder"))
     .values(next_position=conversations.c.next_position + bindparam("count"), lease_holder=null(), **_NO_LEASE)
-    .returning(conversations.c.next_position)
+    .returning(*_MARK)
 )
 _LOCK_HELD = Statement(
     select(conversations.c.id)
@@ -229,21 +232,23 @@ class SqlResponseStore:
         self._database, self._lease_seconds = database, lease_seconds
         self._lease: dict[str, SqlValue] = {"node": database.node, "lease_ms": int(lease_seconds * 1000)}
 
-    async def claim(self, scope: AccessScope, claim: TurnClaim) -> int | None:
+    async def claim(self, scope: AccessScope, claim: TurnClaim) -> HistoryMark | None:
         """Begin a turn."""
         stored_id = None if claim.response is None else claim.response_id
         unit = _claim(scope, claim, self._lease)
-        return await self._database.write(with_response(unit, stored_id, claim.conversation_id))
+        # What nobody is told of need not wait for the disk: the commit, which does, takes it along.
+        unit = with_response(unit, stored_id, claim.conversation_id)
+        return await self._database.write(unit, durable=claim.told)
 
-    async def commit(self, scope: AccessScope, commit: TurnCommit) -> None:
+    async def commit(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
         """End a turn."""
         check_distinct(commit.items)
         try:
-            await self._database.write(self._ending(scope, commit))
+            return await self._database.write(self._ending(scope, commit))
         except OutcomeUnknown:
-            await self._commit_again(scope, commit)
+            return await self._commit_again(scope, commit)
 
-    async def _commit_again(self, scope: AccessScope, commit: TurnCommit) -> None:
+    async def _commit_again(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
         """Do it once more, when the database is back, if it is within the lease.
 
         If it was done the first time, the lease is gone, and the response says how the turn ended.
@@ -251,8 +256,7 @@ class SqlResponseStore:
         end = time.monotonic() + min(self._lease_seconds, IN_DOUBT_SECONDS)
         while True:
             try:
-                await self._database.write(self._ending(scope, commit))
-                return
+                return await self._database.write(self._ending(scope, commit))
             except TurnLost:
                 break
             except (StorageUnavailable, OutcomeUnknown):
@@ -265,8 +269,9 @@ class SqlResponseStore:
             has_ended = False
         if not has_ended:
             raise OutcomeUnknown
+        return None
 
-    def _ending(self, scope: AccessScope, commit: TurnCommit) -> Unit[None]:
+    def _ending(self, scope: AccessScope, commit: TurnCommit) -> Unit[HistoryMark | None]:
         unit = _commit(scope, commit, self._database.node)
         if commit.status in ("completed", "incomplete"):
             unit = with_result(unit, lambda: join_response(commit.head, commit.output), commit.conversation_id)
@@ -315,30 +320,32 @@ def _this(scope: AccessScope, response_id: str) -> dict[str, SqlValue]:
     return {"id": response_id, **scope_parameters(scope)}
 
 
-def _claim(scope: AccessScope, claim: TurnClaim, lease: dict[str, SqlValue]) -> Unit[int | None]:
-    position = None
+def _claim(scope: AccessScope, claim: TurnClaim, lease: dict[str, SqlValue]) -> Unit[HistoryMark | None]:
+    mark = None
     if claim.conversation_id is not None:
         this = {"conversation_id": claim.conversation_id, **scope_parameters(scope)}
         rows = yield Run(_LEASE_CONVERSATION, {**this, **lease, "holder": claim.response_id})
         if not rows:
             exists = yield Run(_SELECT_CONVERSATION, this)
             raise (ConversationLocked if exists else ConversationNotFound)(claim.conversation_id)
-        position = cast("int", rows[0][0])
+        mark = HistoryMark(*cast("tuple[int, int]", rows[0]))
     if claim.response is not None:
         fields = {column.name: cast("SqlValue", getattr(claim.response, column.name)) for column in RESPONSE_FIELDS}
+        position = None if mark is None else mark.position
         yield Run(_INSERT, {**fields, **scope_parameters(scope), **lease, "context_position": position})
-    return position
+    return mark
 
 
-def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[None]:
-    owner = scope_parameters(scope)
+def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[HistoryMark | None]:
+    owner, mark = scope_parameters(scope), None
     if commit.conversation_id is not None:
         this = {"conversation_id": commit.conversation_id, **owner}
         rows = yield Run(_END_LEASE, {**this, "holder": commit.response_id, "count": len(commit.items)})
-        if rows and commit.items:
-            first = cast("int", rows[0][0]) - len(commit.items)
-            yield from insert_items(commit.conversation_id, first, commit.items)
-        elif not rows and (yield Run(_SELECT_CONVERSATION, this)):
+        if rows:
+            mark = HistoryMark(*cast("tuple[int, int]", rows[0]))
+            if commit.items:
+                yield from insert_items(commit.conversation_id, mark.position - len(commit.items), commit.items)
+        elif (yield Run(_SELECT_CONVERSATION, this)):
             raise TurnLost(commit.response_id)
     if commit.stored:
         values = {"status_": commit.status, "head_": commit.head, "output_": commit.output, "node": node}
@@ -347,6 +354,7 @@ def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[None]:
             raise TurnLost(commit.response_id)
         if finished and commit.events:
             yield from insert_events(commit.response_id, commit.events)
+    return mark
 
 
 def _has_ended_as(scope: AccessScope, commit: TurnCommit) -> Unit[bool]:

@@ -16,6 +16,8 @@ from llama_conversations.storage.records import (
     AgeCursor,
     ConversationRecord,
     EventRecord,
+    HistoryMark,
+    HistoryPart,
     ItemRecord,
     Job,
     KeptAnswer,
@@ -90,6 +92,13 @@ class ConversationStore(Protocol):
         ...
 
     @abstractmethod
+    async def history_since(
+        self, scope: AccessScope, conversation_id: str, before_position: int, known: HistoryMark | None
+    ) -> HistoryPart:
+        """As ``history``, without the items that are known already, if these are still what the conversation holds."""
+        ...
+
+    @abstractmethod
     async def find_item(self, scope: AccessScope, item_id: str, conversation_id: str | None) -> ItemRecord | None:
         """The item of that id which the caller may read: in this conversation first, then in the id's partition."""
         ...
@@ -99,16 +108,16 @@ class ResponseStore(Protocol):
     """Responses, and the turns that make them."""
 
     @abstractmethod
-    async def claim(self, scope: AccessScope, claim: TurnClaim) -> int | None:
-        """Begin a turn; answers with the conversation's next position.
+    async def claim(self, scope: AccessScope, claim: TurnClaim) -> HistoryMark | None:
+        """Begin a turn; answers with how far the conversation reaches, if there is one.
 
         Errors: ``ConversationNotFound``, ``ConversationLocked``.
         """
         ...
 
     @abstractmethod
-    async def commit(self, scope: AccessScope, commit: TurnCommit) -> None:
-        """End a turn.
+    async def commit(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
+        """End a turn; answers with how far the conversation reaches now, if there is one.
 
         A conversation that was deleted meanwhile gains nothing, and a response deleted meanwhile stays deleted: neither
         is an error. Errors: ``TurnLost`` when the lease ran out and was taken away, ``DuplicateItem``;

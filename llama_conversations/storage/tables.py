@@ -39,6 +39,7 @@ conversations = Table(
     Column("lease_holder", Name),
     Column("lease_node", Name),
     Column("lease_expires_at", BigInteger),
+    Column("edition", BigInteger, nullable=False, server_default=text("0")),
     Index("conversations_by_owner", "tenant", "owner", "created_at", "id"),
     Index(
         "conversations_leased",
@@ -49,6 +50,7 @@ conversations = Table(
     sqlite_with_rowid=False,
     postgresql_with=ROOM_FOR_UPDATES,
 )
+"""``edition`` grows when an item goes or changes: while it stays, what was read below a position is still so."""
 
 conversation_items = Table(
     "conversation_items",

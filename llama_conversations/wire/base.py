@@ -30,9 +30,12 @@ UNION_TAG = "\x1f"
 
 
 class WireModel(BaseModel):
-    """What goes over HTTP. Types are strict: ``"1"`` is no number and ``1`` no boolean."""
+    """What goes over HTTP. Types are strict: ``"1"`` is no number and ``1`` no boolean.
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, protected_namespaces=())
+    A validator is made when it is first used: most models are parts of others, or of answers that are never validated.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, protected_namespaces=(), defer_build=True)
 
 
 class RequestModel(WireModel):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +15,8 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from harness.postgres import Cluster
-from harness.server import UPSTREAM_KEY, StackServer, scripted_config
+from harness.postgres import Cluster, leases_run_out
+from harness.server import SERVER, UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
 
 pytest.register_assert_rewrite(
@@ -103,13 +102,26 @@ def nobody_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def shared_sections(
+    request: pytest.FixtureRequest, database: Callable[[Path], Backend]
+) -> Callable[[Path], Mapping[str, object]]:
+    """What a run.yaml of a server has that many tests share: its database, and its processes (``--processes``)."""
+    processes = request.config.getoption("--processes")
+    return lambda directory: {
+        "storage": {"backends": {"default": database(directory)}},
+        "server": {**SERVER, "workers": processes},
+    }
+
+
+@pytest.fixture(scope="session")
 def server(
-    database: Callable[[Path], Backend], model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+    shared_sections: Callable[[Path], Mapping[str, object]],
+    model: ScriptedModel,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StackServer]:
     """The server that all tests of a worker share; whatever they send, no fault of its own may show in its log."""
     directory = tmp_path_factory.mktemp("server")
-    storage = {"backends": {"default": database(directory)}}
-    server = StackServer(directory, scripted_config(directory, model.base_url, storage=storage)).start()
+    server = StackServer(directory, scripted_config(directory, model.base_url, **shared_sections(directory))).start()
     try:
         yield server
         server.stop()
@@ -150,9 +162,7 @@ def new_server(
         backend = database(place)
         sections = {"storage": {"backends": {"default": backend}}, **sections}
         servers.append(StackServer(place, scripted_config(place, model.base_url, **sections), environ))
-        if backend["type"] == "sql_postgres":  # there, only time tells that a process has died
-            cluster: Cluster = request.getfixturevalue("postgres")
-            servers[-1].after_kill = partial(cluster.let_leases_run_out, str(backend["db"]))
+        servers[-1].after_kill = leases_run_out(request, backend)
         return servers[-1]
 
     yield make

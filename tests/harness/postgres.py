@@ -12,12 +12,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import asyncpg
+import pytest
 
 from llama_conversations.config.run_config import StorageConfig
 from llama_conversations.storage.open import open_storage
@@ -170,6 +172,14 @@ class Cluster:
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run a statement on a connection of its own; its rows."""
         return query(self.port, database, sql)
+
+
+def leases_run_out(request: pytest.FixtureRequest, backend: Mapping[str, object]) -> Callable[[int], None] | None:
+    """What is to be called with a killed process's pid: on PostgreSQL, only time tells that it has died."""
+    if backend["type"] != "sql_postgres":
+        return None
+    cluster: Cluster = request.getfixturevalue("postgres")
+    return partial(cluster.let_leases_run_out, str(backend["db"]))
 
 
 def query(port: int, database: str, sql: str) -> list[tuple[object, ...]]:

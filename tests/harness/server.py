@@ -21,6 +21,9 @@ STOP_SECONDS = 40
 UPSTREAM_KEY = "sk-upstream-secret"
 """What the server shows the model server, and nobody else."""
 
+SERVER = {"port": 0, "shutdown_timeout_seconds": 10}
+"""How a run.yaml of the tests has its server, unless it says something else."""
+
 SEARCH_KEY = "sk-search-secret"
 """What the server shows the search service, and nobody else."""
 
@@ -42,7 +45,7 @@ def scripted_config(directory: Path, model_url: str, **sections: object) -> dict
             ]
         },
         "storage": {"backends": {"default": {"type": "sql_sqlite", "path": str(directory / "state.db")}}},
-        "server": {"port": 0, "shutdown_timeout_seconds": 10},
+        "server": SERVER,
     }
     return config | sections
 

@@ -19,6 +19,7 @@
       background_turn.py          the same in the background
       model_rounds.py             the work: read the context, then rounds of the model and the tools
         context.py                history and input; prompt_template.py: the stored prompt
+        history.py                what was read lately; settled_messages.py: what of it is told in bytes that stay
         context_window.py         what does not fit: refused, truncated (truncation.py), compacted; token_estimate.py
         toolbox.py                whose a call is, and what the server's own tools answer
           mcp_tools.py            tools of MCP servers

@@ -22,6 +22,7 @@ from llama_conversations.services.responses.snapshot import (
 from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.storage.news import CANCELS, JOBS, Bell
 from llama_conversations.storage.records import EventRecord, Job, TurnCommit
 from llama_conversations.wire.events import EventWriter, ResponseEvent
 from llama_conversations.wire.responses import ResponseError
@@ -29,10 +30,11 @@ from llama_conversations.wire.responses import ResponseError
 logger = get_logger(__name__)
 
 POLL_SECONDS = 1.0
-"""How often a process looks for jobs that another one has queued."""
+"""How often a process looks for jobs that another one has queued, if it is told of none."""
 
 CANCEL_POLL_SECONDS = 0.4
-"""How often a process asks whether a job of its own is to be cancelled."""
+"""How often a process asks whether a job of its own is to be cancelled, if it is not told: of one that it has just
+taken up, or of one that was deleted, for example."""
 
 _MakeTurn = Callable[[Job], Awaitable[Turn]]
 
@@ -52,7 +54,7 @@ class BackgroundJobs:
         self._around, self._runner, self._make_turn = around, runner, make_turn
         self._max_running, self._max_waiting = max_running, max_waiting
         self._running: dict[str, RunningJob] = {}
-        self._news = asyncio.Event()
+        self._room: Bell | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -76,9 +78,9 @@ class BackgroundJobs:
         body = response_body(head, QUEUED)
         streamed = bool(turn.request.stream)
         request = self._around.sealer.seal_request(turn.request)
-        job = Job(turn.scope, new_response(turn, QUEUED), request, streamed)
+        job = Job(turn.scope, new_response(turn, QUEUED, head), request, streamed)
         await self._around.jobs.enqueue(job, _first_events(body) if streamed else (), self._max_waiting)
-        self._news.set()
+        self._around.news.announce(JOBS)
         return body
 
     def cancel(self, response_id: str) -> None:
@@ -89,19 +91,16 @@ class BackgroundJobs:
             self._runner.stop(response_id)
 
     async def _take_up(self) -> None:
-        while True:
-            self._news.clear()
-            try:
-                # What is taken up is begun, even if the service stops meanwhile: nobody else would run it.
-                while self._has_room and await uninterrupted(self._take_one()):
-                    pass
-            except Exception:
-                logger.exception("taking up background responses failed")
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
+        with self._around.news.bell(JOBS) as bell:
+            self._room = bell
+            while True:
+                try:
+                    # What is taken up is begun, even if the service stops meanwhile: nobody else would run it.
+                    while self._has_room and await uninterrupted(self._take_one()):
+                        pass
+                except Exception:
+                    logger.exception("taking up background responses failed")
+                await bell.wait(POLL_SECONDS)
 
     @property
     def _has_room(self) -> bool:
@@ -123,7 +122,7 @@ class BackgroundJobs:
         journal = None
         if job.streamed:
             writer = event_writer(turn.request, job.first_event)
-            journal = EventJournal(self._around.jobs, response_id, writer)
+            journal = EventJournal(self._around.jobs, response_id, writer, self._around.news)
         running = RunningJob(turn, self._around, job.response.context_position, journal)
         try:
             task = self._runner.start_job(running, journal)
@@ -136,7 +135,9 @@ class BackgroundJobs:
 
     def _ended(self, response_id: str) -> None:
         del self._running[response_id]
-        self._news.set()
+        self._around.news.announce(response_id)
+        if self._room is not None:
+            self._room.ring()
 
     async def _refuse(self, job: Job, error: StackError) -> None:
         """A job that cannot even begin has failed."""
@@ -152,16 +153,21 @@ class BackgroundJobs:
             output=response.output,
         )
         await self._around.responses.commit(job.scope, commit)
+        self._around.news.announce(response.id)
 
     async def _watch_cancellations(self) -> None:
-        while True:
-            await asyncio.sleep(CANCEL_POLL_SECONDS)
-            if self._running:
-                try:
-                    for response_id in await self._around.jobs.cancel_requests(self._running.keys()):
-                        self.cancel(response_id)
-                except StackError:
-                    logger.exception("asking for cancellations failed")
+        with self._around.news.bell(CANCELS) as bell:
+            while True:
+                await bell.wait(CANCEL_POLL_SECONDS)
+                if self._running:
+                    await self._cancel_those_asked_for()
+
+    async def _cancel_those_asked_for(self) -> None:
+        try:
+            for response_id in await self._around.jobs.cancel_requests(self._running.keys()):
+                self.cancel(response_id)
+        except StackError:
+            logger.exception("asking for cancellations failed")
 
 
 def _first_events(body: bytes) -> list[EventRecord]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from llama_conversations.services.responses.engine import RunningTurn, Stage
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.snapshot import IN_PROGRESS, QUEUED, response_body, response_head
 from llama_conversations.services.responses.surroundings import Surroundings
-from llama_conversations.services.responses.tasks import one_after_the_other, uninterrupted
+from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.storage.news import JOBS
 from llama_conversations.storage.records import EventRecord
 from llama_conversations.wire.events import Event, ResponseEvent
 
@@ -37,18 +39,18 @@ class RunningJob(RunningTurn):
         """The turn's events from ``response.in_progress`` on; whatever goes wrong is told by events."""
         try:
             async with self._new_toolbox() as toolbox:
-                yield ResponseEvent(
-                    "response.in_progress", response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
-                )
-                async for event in one_after_the_other(self._to_its_end(self._read_and_work(toolbox))):
-                    yield event
+                yield ResponseEvent("response.in_progress", response_body(self._begun, IN_PROGRESS))
+                async with aclosing(self._to_its_end(self._read_and_work(toolbox))) as events:
+                    async for event in events:
+                        yield event
         finally:
             await self._clean_up()
 
     async def _read_and_work(self, toolbox: Toolbox) -> AsyncGenerator[Event, None]:
         context = await self._rounds.read_context(toolbox, self._position)
-        async for event in one_after_the_other(self._work(context, toolbox)):
-            yield event
+        async with aclosing(self._work(context, toolbox)) as events:
+            async for event in events:
+                yield event
 
     async def _last_events(self) -> Sequence[EventRecord]:
         return () if self._journal is None else await self._journal.last()
@@ -59,4 +61,5 @@ class RunningJob(RunningTurn):
             queued = response_head(self.turn, QUEUED)
             await uninterrupted(self._around.jobs.give_back(self.turn.response_id, queued))
             self._stage = Stage.ENDED
+            self._around.news.announce(JOBS)
         await super()._clean_up()

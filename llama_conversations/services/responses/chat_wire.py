@@ -8,14 +8,14 @@ from contextlib import aclosing
 
 from llama_conversations.errors import InvalidParameter, UpstreamRejected
 from llama_conversations.services.responses.chat_deltas import Delta, read_chunk, read_completion
-from llama_conversations.services.responses.chat_messages import Unseal, chat_messages
+from llama_conversations.services.responses.chat_messages import Unseal
 from llama_conversations.services.responses.chat_parts import Speech, Utterance, chat_part
 from llama_conversations.services.responses.chat_request import chat_request
+from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.prompt_template import PromptPart
 from llama_conversations.services.responses.think_tags import ThinkTags
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
-from llama_conversations.wire.items import Item
 
 
 class ChatWire:
@@ -29,13 +29,13 @@ class ChatWire:
         self._turn, self._unseal = turn, unseal
         self.prompt: Sequence[PromptPart] = ()
 
-    def request(self, context: Sequence[Item], toolbox: Toolbox, *, may_call: bool = True) -> bytes:
+    def request(self, context: Context, toolbox: Toolbox, *, may_call: bool = True) -> bytes:
         """The request that ``ask`` sends.
 
         Errors: ``InvalidParameter``, ``UnsupportedParameter`` for a context that cannot be carried.
         """
         preamble = list(_preamble(self.prompt, self._turn.request.instructions))
-        messages = chat_messages(preamble, context, self._unseal, toolbox.name_of)
+        messages = context.chat_messages(preamble, self._unseal, toolbox.name_of)
         if not messages and self._turn.generate:
             raise InvalidParameter(_NOTHING, param="input", code=None)
         return chat_request(self._turn, messages, toolbox, may_call=may_call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic_core import from_json, to_json
 
@@ -10,10 +10,11 @@ from llama_conversations.access import AccessScope
 from llama_conversations.errors import DuplicateItem, InvalidParameter
 from llama_conversations.services.items import check_id_prefix, masked
 from llama_conversations.services.references import ItemFinder, prepare_input
+from llama_conversations.services.responses.history import NO_HISTORY, Histories, History
 from llama_conversations.services.responses.prompt_template import PromptPart, fill_prompt
-from llama_conversations.storage.records import ItemRecord, ResponseRecord
+from llama_conversations.storage.records import HistoryMark, ItemRecord, ResponseRecord
 from llama_conversations.storage.stores import ConversationStore, PromptStore, ResponseStore
-from llama_conversations.wire.items import INPUT_ITEM, InputItem, InputMessage, Item
+from llama_conversations.wire.items import InputItem, InputMessage
 from llama_conversations.wire.responses import CreateResponse, PromptReference
 
 ABOVE_ALL = 1 << 62
@@ -28,6 +29,7 @@ class ContextReader:
     def __init__(self, conversations: ConversationStore, responses: ResponseStore) -> None:
         self._conversations, self._responses = conversations, responses
         self._finder = ItemFinder(conversations, responses)
+        self._histories = Histories()
 
     async def input(self, scope: AccessScope, request: CreateResponse, partition: str) -> Sequence[ItemRecord]:
         """The request's own items, as they will be stored.
@@ -43,23 +45,49 @@ class ContextReader:
         return own
 
     async def of_conversation(
-        self, scope: AccessScope, conversation_id: str, position: int, own: Sequence[ItemRecord]
-    ) -> Sequence[ItemRecord]:
-        """The items of a conversation below a position. Errors: ``DuplicateItem`` when it holds one of ``own``."""
-        history = await self._conversations.history(scope, conversation_id, position)
-        _check_new(own, history)
+        self, scope: AccessScope, conversation_id: str, below: int | HistoryMark, own: Sequence[ItemRecord]
+    ) -> History:
+        """The items of a conversation below a position, or all: where the store has just said how far it reaches.
+
+        Errors: ``DuplicateItem`` when it holds one of ``own``.
+        """
+        history = await self._history(scope, conversation_id, below)
+        _check_new(own, history.ids)
+        return history
+
+    def appended(self, conversation_id: str, history: History, items: Sequence[ItemRecord], mark: HistoryMark) -> None:
+        """Take note that items were appended to a conversation, which now reaches as far as the store says.
+
+        If it held more than the history by then, that is for the next turn to read.
+        """
+        before = history.mark
+        if before is not None and mark == HistoryMark(before.edition, before.position + len(items)):
+            self._histories.put(conversation_id, history.continued(items, mark))
+
+    async def _history(self, scope: AccessScope, conversation_id: str, below: int | HistoryMark) -> History:
+        known = self._histories.get(conversation_id)
+        if isinstance(below, HistoryMark):
+            if known is not None and known.mark == below:
+                return known
+            if below.position == 0:
+                return History((), below)
+            below = below.position
+        part = await self._conversations.history_since(
+            scope, conversation_id, below, None if known is None else known.mark
+        )
+        before = known if known is not None and part.continues else NO_HISTORY
+        history = before.continued(part.items, part.mark) if part.items else before
+        self._histories.put(conversation_id, history)
         return history
 
     async def of_whole_conversation(
         self, scope: AccessScope, conversation_id: str, own: Sequence[ItemRecord]
-    ) -> Sequence[ItemRecord]:
+    ) -> History:
         """All items of a conversation, outside of any turn. Errors: ``ConversationNotFound``, ``DuplicateItem``."""
         await self._conversations.get(scope, conversation_id)
         return await self.of_conversation(scope, conversation_id, ABOVE_ALL, own)
 
-    async def of_chain(
-        self, scope: AccessScope, previous_response_id: str, own: Sequence[ItemRecord]
-    ) -> Sequence[ItemRecord]:
+    async def of_chain(self, scope: AccessScope, previous_response_id: str, own: Sequence[ItemRecord]) -> History:
         """The items of a response and of all before it.
 
         Errors: ``PreviousResponseNotFound``; ``InvalidParameter`` when the response did not end well;
@@ -73,14 +101,15 @@ class ContextReader:
                 param="previous_response_id",
                 code=None,
             )
-        history = [item for response in chain for item in await self._of_response(scope, response)]
-        _check_new(own, history)
+        history = History([item for response in chain for item in await self._of_response(scope, response)])
+        _check_new(own, history.ids)
         return history
 
-    def of_connection(self, remembered: Sequence[ItemRecord], own: Sequence[ItemRecord]) -> Sequence[ItemRecord]:
+    def of_connection(self, remembered: Sequence[ItemRecord], own: Sequence[ItemRecord]) -> History:
         """What a connection remembers. Errors: ``DuplicateItem`` when it holds one of ``own``."""
-        _check_new(own, remembered)
-        return remembered
+        history = History(remembered)
+        _check_new(own, history.ids)
+        return history
 
     async def of_input(self, scope: AccessScope, response_id: str) -> Sequence[ItemRecord]:
         """All that the model was given for a response: the history, then the response's own input.
@@ -124,19 +153,13 @@ def input_items(request: CreateResponse) -> Sequence[InputItem]:
     return [InputMessage(role="user", content=request.input, type="message")] if request.input else []
 
 
-def read_items(records: Sequence[ItemRecord]) -> Sequence[Item]:
-    """Stored items as models."""
-    items = (INPUT_ITEM.validate_json(record.data) for record in records)
-    return [item for item in items if isinstance(item, Item)]
-
-
-def _check_new(own: Sequence[ItemRecord], history: Sequence[ItemRecord]) -> None:
+def _check_new(own: Sequence[ItemRecord], held: Collection[str]) -> None:
     """Ids tell the items of a context apart. Errors: ``DuplicateItem``."""
-    held = {item.id for item in history}
+    seen: set[str] = set()
     for item in own:
-        if item.id in held:
+        if item.id in held or item.id in seen:
             raise DuplicateItem(item.id)
-        held.add(item.id)
+        seen.add(item.id)
 
 
 def stored_items(array: str) -> Sequence[ItemRecord]:

@@ -13,6 +13,7 @@ from llama_conversations.services.models import RoutedModel
 from llama_conversations.services.responses.chat_deltas import TextDelta, read_completion
 from llama_conversations.services.responses.chat_messages import Unseal, after_compaction, chat_messages, is_users
 from llama_conversations.services.responses.chat_parts import Speech, utterances
+from llama_conversations.services.responses.history import NO_HISTORY, Context
 from llama_conversations.services.responses.model_wire import ModelWire, write_request
 from llama_conversations.services.responses.system_messages import message_array
 from llama_conversations.services.responses.think_tags import ThinkTags
@@ -52,24 +53,26 @@ async def count_tokens(model: RoutedModel, request: bytes) -> TokenCount:
     return TokenCount(request_tokens(request), True) if counted is None else TokenCount(counted, False)
 
 
-async def truncated(turn: Turn, wire: ModelWire, items: Sequence[Item], toolbox: Toolbox) -> Sequence[Item]:
-    """The items without as many of the oldest exchanges as it takes to fit into the model's context.
+async def truncated(turn: Turn, wire: ModelWire, context: Context, toolbox: Toolbox) -> Context:
+    """The context without as many of the oldest exchanges as it takes to fit into the model's own.
 
     Where the provider does not tell how long that is, all items stay. What a compaction stands for is not told to the
     model anyway: to leave it out would save nothing.
     """
     length = turn.model.context_length
     if length is None:
-        return items
-    items = after_compaction(items)
+        return context
+    counting = after_compaction(context)
+    if counting is not context:
+        context = Context(NO_HISTORY, counting)
     room = length - (turn.request.max_output_tokens or ANSWER_TOKENS)
     for _ in range(_TRUNCATIONS):
-        excess = (await count_tokens(turn.model, await write_request(wire, items, toolbox))).tokens - room
-        shorter = items if excess <= 0 else drop_oldest(items, excess, item_tokens)
-        if shorter is items:
+        excess = (await count_tokens(turn.model, await write_request(wire, context, toolbox))).tokens - room
+        shorter = context if excess <= 0 else drop_oldest(context, excess, item_tokens)
+        if shorter is context:
             break
-        items = shorter
-    return items
+        context = Context(NO_HISTORY, shorter)
+    return context
 
 
 async def check_fits(turn: Turn, request: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from enum import Enum, auto
 
 import orjson
@@ -12,6 +13,7 @@ from llama_conversations.log import get_logger
 from llama_conversations.services.items import masked
 from llama_conversations.services.responses.context import ABOVE_ALL
 from llama_conversations.services.responses.failures import failure_of
+from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.model_rounds import ModelRounds
 from llama_conversations.services.responses.output import Output
 from llama_conversations.services.responses.snapshot import (
@@ -23,7 +25,7 @@ from llama_conversations.services.responses.snapshot import (
     terminal_event,
 )
 from llama_conversations.services.responses.surroundings import Surroundings
-from llama_conversations.services.responses.tasks import one_after_the_other, uninterrupted
+from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.records import (
@@ -34,7 +36,6 @@ from llama_conversations.storage.records import (
     TurnCommit,
 )
 from llama_conversations.wire.events import ErrorEvent, Event, ResponseEvent
-from llama_conversations.wire.items import Item
 from llama_conversations.wire.responses import IncompleteDetails, ResponseError
 
 logger = get_logger(__name__)
@@ -71,6 +72,7 @@ class RunningTurn:
         self.context: Sequence[ItemRecord] = ()
         self._around, self._responses = around, around.responses
         self._rounds = ModelRounds(turn, around)
+        self._begun = response_head(turn, IN_PROGRESS)
         self._stage = Stage.NEW
         self._stopped = Outcome("failed", error=_STOPPED)
         self._status: ResponseStatus = "in_progress"
@@ -94,11 +96,12 @@ class RunningTurn:
             async with self._new_toolbox() as toolbox:
                 context = await self._begin(toolbox)
                 self._stage = Stage.SHOWN
-                begun = response_body(response_head(self.turn, IN_PROGRESS), IN_PROGRESS)
+                begun = response_body(self._begun, IN_PROGRESS)
                 yield ResponseEvent("response.created", begun)
                 yield ResponseEvent("response.in_progress", begun)
-                async for event in one_after_the_other(self._to_its_end(self._work(context, toolbox))):
-                    yield event
+                async with aclosing(self._to_its_end(self._work(context, toolbox))) as events:
+                    async for event in events:
+                        yield event
         finally:
             await self._clean_up()
 
@@ -111,36 +114,38 @@ class RunningTurn:
         request = self.turn.request
         return Toolbox(request.tools or (), self._around.tool_servers, request.include or ())
 
-    async def _begin(self, toolbox: Toolbox) -> Sequence[Item]:
+    async def _begin(self, toolbox: Toolbox) -> Context:
         """Claim the turn and read its context; what could not be sent to the model is refused now."""
         turn = self.turn
-        response = new_response(turn, IN_PROGRESS) if turn.stored else None
-        position = None
+        response = new_response(turn, IN_PROGRESS, self._begun) if turn.stored else None
+        reaches = None
         if turn.leaves_trace:
             self._stage = Stage.CLAIMED
-            claim = TurnClaim(turn.response_id, turn.conversation_id, response)
-            position = await uninterrupted(self._responses.claim(turn.scope, claim))
-        return await self._rounds.read_context(toolbox, position)
+            claim = TurnClaim(turn.response_id, turn.conversation_id, response, told=bool(turn.request.stream))
+            reaches = await uninterrupted(self._responses.claim(turn.scope, claim))
+        return await self._rounds.read_context(toolbox, reaches)
 
-    async def _work(self, context: Sequence[Item], toolbox: Toolbox) -> AsyncGenerator[Event, None]:
+    async def _work(self, context: Context, toolbox: Toolbox) -> AsyncGenerator[Event, None]:
         """Let the model and the tools work, and commit what came of it."""
         turn = self.turn
         output = self._rounds.new_output(context, toolbox)
-        async for event in one_after_the_other(self._rounds.events(context, toolbox, output)):
-            yield event
+        async with aclosing(self._rounds.events(context, toolbox, output)) as events:
+            async for event in events:
+                yield event
         outcome = _outcome(output)
         items = [
             _record(str(item["id"]), str(item["type"]), text)
             for item, text in zip(output.items, outcome.output, strict=True)
         ]
         await self._commit(outcome, [*turn.input, *items])
-        self.context = [*self._rounds.given, *items]
+        self.context = [*self._rounds.history.records, *turn.input, *items]
 
     async def _to_its_end(self, work: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """The events of the work, and the terminal one: what goes wrong is told, never raised."""
         try:
-            async for event in one_after_the_other(work):
-                yield event
+            async with aclosing(work) as events:
+                async for event in events:
+                    yield event
         except Exception as error:
             if not isinstance(error, StackError):
                 logger.exception("turn %s failed", self.turn.response_id)
@@ -180,8 +185,10 @@ class RunningTurn:
             self._ended(outcome, head)
 
     async def _store(self, commit: TurnCommit, outcome: Outcome) -> None:
-        await self._responses.commit(self.turn.scope, commit)
+        reaches = await self._responses.commit(self.turn.scope, commit)
         self._ended(outcome, commit.head)  # at once: a turn that is cancelled now has ended all the same
+        if reaches is not None and commit.conversation_id is not None:
+            self._around.context.appended(commit.conversation_id, self._rounds.history, commit.items, reaches)
 
     def _ended(self, outcome: Outcome, head: str) -> None:
         self._stage = Stage.ENDED

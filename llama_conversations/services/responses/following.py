@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.responses.snapshot import terminal_event
+from llama_conversations.storage.news import News
 from llama_conversations.storage.records import TERMINAL, ResponseRecord
 from llama_conversations.storage.stores import JobStore
 from llama_conversations.wire.events import ErrorEvent, EventWriter, ResponseEvent
 
 POLL_SECONDS = 0.2
-"""How often the database is asked for news: once for many events, since they are stored in batches."""
+"""How often the database is asked for events: once for many, since they are stored in batches."""
+
+HEARING_POLL_SECONDS = 2.0
+"""How often it is asked where those that other processes store are announced: not all that ends is."""
 
 _RESTARTED = ErrorEvent(
     code="response_restarted",
@@ -22,7 +25,9 @@ _RESTARTED = ErrorEvent(
 )
 
 
-async def follow(jobs: JobStore, scope: AccessScope, response_id: str, after: int) -> AsyncGenerator[bytes, None]:
+async def follow(
+    jobs: JobStore, news: News, scope: AccessScope, response_id: str, after: int
+) -> AsyncGenerator[bytes, None]:
     """The events behind a sequence number as server-sent events, until the terminal one; none, if that was the number.
 
     Who has seen events of a run that was given up (its server was stopped) gets an ``error`` event, and no more.
@@ -30,27 +35,28 @@ async def follow(jobs: JobStore, scope: AccessScope, response_id: str, after: in
     Errors before the first frame: ``ResponseNotFound``; ``InvalidParameter`` for a response whose events are not kept.
     """
     asked = after
-    while True:
-        job, events = await jobs.events(scope, response_id, after)
-        if not job.streamed:
-            raise InvalidParameter(
-                "This response cannot be streamed because it was not created with background=true and stream=true.",
-                param="stream",
-                code=None,
-            )
-        if job.is_void(after):
-            yield EventWriter(after + 1).frame(_RESTARTED)
-            return
-        if events:
-            after = events[-1].sequence_number
-            yield "".join(event.frame for event in events).encode()
-        elif job.response.status in TERMINAL:
-            if after == asked and not await _is_kept(jobs, scope, response_id, after):
-                return  # the caller has seen the terminal event
-            yield _terminal(job.response, max(after + 1, job.first_event))
-            return
-        else:
-            await asyncio.sleep(POLL_SECONDS)
+    with news.bell(response_id) as bell:
+        while True:
+            job, events = await jobs.events(scope, response_id, after)
+            if not job.streamed:
+                raise InvalidParameter(
+                    "This response cannot be streamed because it was not created with background=true and stream=true.",
+                    param="stream",
+                    code=None,
+                )
+            if job.is_void(after):
+                yield EventWriter(after + 1).frame(_RESTARTED)
+                return
+            if events:
+                after = events[-1].sequence_number
+                yield "".join(event.frame for event in events).encode()
+            elif job.response.status in TERMINAL:
+                if after == asked and not await _is_kept(jobs, scope, response_id, after):
+                    return  # the caller has seen the terminal event
+                yield _terminal(job.response, max(after + 1, job.first_event))
+                return
+            else:
+                await bell.wait(HEARING_POLL_SECONDS if news.is_heard else POLL_SECONDS)
 
 
 def _terminal(response: ResponseRecord, number: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
+from llama_conversations.storage.news import News
 from llama_conversations.storage.records import EventRecord
 from llama_conversations.storage.stores import JobStore
 from llama_conversations.wire.events import Event, EventWriter, ResponseEvent
@@ -26,10 +27,11 @@ class EventJournal:
 
     Args:
         writer: Numbers and writes the events.
+        news: Where it is announced that some were stored.
     """
 
-    def __init__(self, jobs: JobStore, response_id: str, writer: EventWriter) -> None:
-        self._jobs, self._response_id = jobs, response_id
+    def __init__(self, jobs: JobStore, response_id: str, writer: EventWriter, news: News) -> None:
+        self._jobs, self._response_id, self._news = jobs, response_id, news
         self._writer = writer
         self._pending: list[EventRecord] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -67,3 +69,4 @@ class EventJournal:
                 logger.warning("events of %s could not be stored yet: %s", self._response_id, error)
                 return
             del self._pending[: len(batch)]
+            self._news.announce(self._response_id)

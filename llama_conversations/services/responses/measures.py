@@ -10,19 +10,19 @@ from llama_conversations.ids import RESPONSE_PREFIX, new_id, new_partition
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.responses.chat_messages import after_compaction
 from llama_conversations.services.responses.chat_wire import ChatWire
-from llama_conversations.services.responses.context import read_items
 from llama_conversations.services.responses.context_window import (
     TokenCount,
     count_tokens,
     split_for_compaction,
     summarize,
 )
+from llama_conversations.services.responses.history import Context, History, read_items
 from llama_conversations.services.responses.model_wire import write_request
 from llama_conversations.services.responses.secrets import COMPACTION
 from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
-from llama_conversations.storage.records import MICROSECONDS, ItemRecord, now_us
+from llama_conversations.storage.records import MICROSECONDS, now_us
 from llama_conversations.wire.answers import Json
 from llama_conversations.wire.responses import (
     CompactContext,
@@ -84,7 +84,7 @@ class Measures:
             model=request.model, input=request.input or [], previous_response_id=request.previous_response_id
         )
         partition = new_partition()
-        records = await self._records(scope, asked, partition)
+        records = (await self._history(scope, asked, partition)).records
         items = read_items(records)
         if not items:
             raise InvalidParameter("There is nothing to compact.", param="input", code="missing_required_parameter")
@@ -104,22 +104,22 @@ class Measures:
         return Json(CompactedContext, body)
 
     async def _count(self, scope: AccessScope, asked: CreateResponse, model: RoutedModel) -> TokenCount:
-        records = await self._records(scope, asked, new_partition())
+        history = await self._history(scope, asked, new_partition())
         around = self._around
         async with Toolbox(asked.tools or (), around.tool_servers) as toolbox:
             wire = ChatWire(
                 Turn("", "", 0, scope, asked, model, (), generate=False), around.sealer.unsealer(COMPACTION)
             )
-            return await count_tokens(model, await write_request(wire, read_items(records), toolbox))
+            return await count_tokens(model, await write_request(wire, Context(history, ()), toolbox))
 
-    async def _records(self, scope: AccessScope, asked: CreateResponse, partition: str) -> list[ItemRecord]:
+    async def _history(self, scope: AccessScope, asked: CreateResponse, partition: str) -> History:
         """The context that a turn would have."""
         reader = self._around.context
         own = await reader.input(scope, asked, partition)
         if asked.conversation_id is not None:
             if asked.previous_response_id is not None:
                 raise MutuallyExclusiveParameters("previous_response_id", "conversation")
-            return [*await reader.of_whole_conversation(scope, asked.conversation_id, own), *own]
+            return (await reader.of_whole_conversation(scope, asked.conversation_id, own)).continued(own, None)
         if asked.previous_response_id is not None:
-            return [*await reader.of_chain(scope, asked.previous_response_id, own), *own]
-        return list(own)
+            return (await reader.of_chain(scope, asked.previous_response_id, own)).continued(own, None)
+        return History(own)

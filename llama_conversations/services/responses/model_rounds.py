@@ -7,8 +7,7 @@ from contextlib import aclosing
 from functools import partial
 
 from llama_conversations.services.responses.chat_messages import after_compaction
-from llama_conversations.services.responses.chat_parts import call_ids
-from llama_conversations.services.responses.context import read_items, read_prompt
+from llama_conversations.services.responses.context import read_prompt
 from llama_conversations.services.responses.context_window import (
     check_fits,
     compaction_threshold,
@@ -17,15 +16,15 @@ from llama_conversations.services.responses.context_window import (
     summarize,
     truncated,
 )
+from llama_conversations.services.responses.history import NO_HISTORY, Context, read_items
 from llama_conversations.services.responses.model_wire import write_request
 from llama_conversations.services.responses.output import ItemMakers, Output
 from llama_conversations.services.responses.output_items import CompactionItem, MessageItem, ReasoningItem
 from llama_conversations.services.responses.secrets import COMPACTION, REASONING
 from llama_conversations.services.responses.surroundings import Surroundings, model_wire
-from llama_conversations.services.responses.tasks import one_after_the_other
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
-from llama_conversations.storage.records import ItemRecord
+from llama_conversations.storage.records import HistoryMark
 from llama_conversations.wire.events import Event
 from llama_conversations.wire.items import INPUT_ITEM, Item
 
@@ -37,56 +36,55 @@ class ModelRounds:
     """The part of a turn that asks the model. It stores nothing.
 
     Attributes:
-        given: The items that the model is given, once the context was read.
+        history: What the turn continues, once the context was read.
     """
 
     def __init__(self, turn: Turn, around: Surroundings) -> None:
         self._turn, self._around = turn, around
         self._wire = model_wire(turn, around)
         self._written: bytes | None = None
-        self.given: Sequence[ItemRecord] = ()
+        self.history = NO_HISTORY
 
-    async def read_context(self, toolbox: Toolbox, position: int | None) -> Sequence[Item]:
-        """The items that the model is given, from below a position of the conversation.
+    async def read_context(self, toolbox: Toolbox, below: int | HistoryMark | None) -> Context:
+        """The items that the model is given, from below a position of the conversation, or from all of it.
 
         Errors: ``InvalidParameter``, ``UnsupportedParameter`` for a context that could not be sent to the model.
         """
         turn = self._turn
-        history: Sequence[ItemRecord] = ()
         around, previous = self._around, turn.request.previous_response_id
         reader = around.context
-        if turn.conversation_id is not None and position:
-            history = await reader.of_conversation(turn.scope, turn.conversation_id, position, turn.input)
+        if turn.conversation_id is not None and below:
+            self.history = await reader.of_conversation(turn.scope, turn.conversation_id, below, turn.input)
         elif turn.remembered is not None:
-            history = reader.of_connection(turn.remembered, turn.input)
+            self.history = reader.of_connection(turn.remembered, turn.input)
         elif previous is not None:
-            history = await reader.of_chain(turn.scope, previous, turn.input)
+            self.history = await reader.of_chain(turn.scope, previous, turn.input)
         if turn.request.prompt is not None:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
-        self.given = [*history, *turn.input]
-        context = read_items(self.given)
+        context = Context(self.history, read_items(turn.input))
         request = await write_request(self._wire, context, toolbox)
         await check_fits(turn, request)
         self._written = request  # most turns send just that: a long context is written once
         return context
 
-    def new_output(self, context: Sequence[Item], toolbox: Toolbox) -> Output:
+    def new_output(self, context: Context, toolbox: Toolbox) -> Output:
         """Where what the model says is gathered."""
         return Output(
             self._turn.partition,
             self._turn.model.provider_id,
             ItemMakers(toolbox.new_call, self._new_reasoning, partial(MessageItem, cite=toolbox.citations)),
-            taken_call_ids=call_ids(context),
-            taken_ids=[item.id for item in context if item.id is not None],
+            taken_call_ids=context.call_ids,
+            taken_ids=context.ids,
         )
 
-    async def events(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
+    async def events(self, context: Context, toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """Let the model and the tools work until the output is whole. Errors: ``UpstreamError``."""
-        steps = (self._compact(context, toolbox, output), self._rounds(context, toolbox, output))
-        async for event in one_after_the_other(*steps):
-            yield event
+        for steps in (self._compact(context, toolbox, output), self._rounds(context, toolbox, output)):
+            async with aclosing(steps) as events:
+                async for event in events:
+                    yield event
 
-    async def _rounds(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
+    async def _rounds(self, context: Context, toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """The model speaks, the server's tools answer, the model speaks again, until it calls none of them.
 
         Or until it calls them though it may not: some servers pass over ``tool_choice``.
@@ -94,40 +92,45 @@ class ModelRounds:
         if not self._turn.generate:
             return
         if toolbox.has_servers:
-            async for event in one_after_the_other(
-                toolbox.list_tools(context, output), toolbox.run_approved(context, output)
-            ):
-                yield event
+            for steps in (toolbox.list_tools(context, output), toolbox.run_approved(context, output)):
+                async with aclosing(steps) as events:
+                    async for event in events:
+                        yield event
         limit = min(self._turn.request.max_tool_calls or MAX_TOOL_CALLS, MAX_TOOL_CALLS)
         left = max(0, limit - toolbox.calls_run)
         may_call = left > 0
         while True:
             request = await self._request(context, toolbox, output, may_call=may_call)
-            async for event in one_after_the_other(self._round(request, output)):
-                yield event
+            async with aclosing(self._round(request, output)) as events:
+                async for event in events:
+                    yield event
             calls = output.waiting_calls
-            async for event in one_after_the_other(toolbox.run(calls, left)):
-                yield event
+            async with aclosing(toolbox.run(calls, left)) as events:
+                async for event in events:
+                    yield event
             if not (calls and may_call) or output.waits_for_client:
                 return
             left = max(0, left - len(calls))
             may_call = left > 0
 
-    async def _request(self, context: Sequence[Item], toolbox: Toolbox, output: Output, *, may_call: bool) -> bytes:
+    async def _request(self, context: Context, toolbox: Toolbox, output: Output, *, may_call: bool) -> bytes:
         """What the model is asked now."""
         written, self._written = self._written, None
         truncates = self._turn.request.truncation == "auto"
         if written is not None and not (truncates or toolbox.has_servers or output.items):
             return written
-        items = [*context, *_read(output)]
+        now = context.plus(_read(output))
         if truncates:
-            items = [*await truncated(self._turn, self._wire, items, toolbox)]
-        return await write_request(self._wire, items, toolbox, may_call=may_call)
+            now = await truncated(self._turn, self._wire, now, toolbox)
+        return await write_request(self._wire, now, toolbox, may_call=may_call)
 
-    async def _compact(self, context: Sequence[Item], toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
+    async def _compact(self, context: Context, toolbox: Toolbox, output: Output) -> AsyncGenerator[Event, None]:
         """Sum up a context that has grown past the threshold of the request, if there is one."""
-        threshold, (old, _) = compaction_threshold(self._turn), split_for_compaction(context)
-        if threshold is None or not old:
+        threshold = compaction_threshold(self._turn)
+        if threshold is None:
+            return
+        old, _ = split_for_compaction(context)
+        if not old:
             return
         if (await count_tokens(self._turn.model, await write_request(self._wire, context, toolbox))).tokens < threshold:
             return

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from llama_conversations.services.responses.chat_deltas import Delta
+from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.prompt_template import PromptPart
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.wire.content import InputFile
@@ -26,7 +27,7 @@ class ModelWire(Protocol):
     prompt: Sequence[PromptPart]
 
     @abstractmethod
-    def request(self, context: Sequence[Item], toolbox: Toolbox, *, may_call: bool = True) -> bytes:
+    def request(self, context: Context, toolbox: Toolbox, *, may_call: bool = True) -> bytes:
         """The request that ``ask`` sends.
 
         Args:
@@ -42,10 +43,10 @@ class ModelWire(Protocol):
         ...
 
 
-async def write_request(wire: ModelWire, context: Sequence[Item], toolbox: Toolbox, *, may_call: bool = True) -> bytes:
+async def write_request(wire: ModelWire, context: Context, toolbox: Toolbox, *, may_call: bool = True) -> bytes:
     """As ``ModelWire.request``, off the event loop where files have to be read for it."""
     write = partial(wire.request, context, toolbox, may_call=may_call)
-    if not any(_has_file(item) for item in context):
+    if not any(_has_file(item) for item in context.untold):
         return write()
     return await asyncio.get_running_loop().run_in_executor(_FILE_READERS, write)
 

@@ -36,6 +36,7 @@ from llama_conversations.services.responses.chat_parts import (
     told_arguments,
     web_search,
 )
+from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.prompt_template import PromptPart
 from llama_conversations.services.responses.responses_input import in_its_role, without_stray_thoughts
 from llama_conversations.services.responses.sealing import is_sealed
@@ -99,7 +100,7 @@ class ResponsesWire:
         self._own_tools: Collection[str] = ()
         self.prompt: Sequence[PromptPart] = ()
 
-    def request(self, context: Sequence[Item], toolbox: Toolbox, *, may_call: bool = True) -> bytes:
+    def request(self, context: Context, toolbox: Toolbox, *, may_call: bool = True) -> bytes:
         """The request that ``ask`` sends. Errors: ``InvalidParameter`` for a call without output, or the reverse."""
         request, items = self._turn.request, after_compaction(context)
         _check_pairs(items)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from base64 import b64decode, urlsafe_b64encode
 from binascii import Error
+from collections.abc import Sequence
+from functools import cached_property
 from os import urandom
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 __all__ = ["MIN_KEY_BYTES", "Sealer", "is_sealed"]
 
@@ -43,7 +44,14 @@ class Sealer:
     """
 
     def __init__(self, key: bytes, *older: bytes) -> None:
-        self._ciphers = [_cipher(secret) for secret in (key, *older)]
+        self._secrets = (key, *older)
+        for secret in self._secrets:
+            if len(secret) < MIN_KEY_BYTES:
+                raise ValueError(f"a key for sealing has at least {MIN_KEY_BYTES} bytes, this one has {len(secret)}")
+
+    @cached_property
+    def _ciphers(self) -> Sequence[AESGCM]:
+        return [_cipher(secret) for secret in self._secrets]
 
     def seal(self, plaintext: str, purpose: str) -> str:
         """A token that only ``unseal`` with the same purpose opens; never twice the same."""
@@ -56,6 +64,8 @@ class Sealer:
         sealed = _bytes_of(token)
         if sealed is None:
             return None
+        from cryptography.exceptions import InvalidTag
+
         nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         for cipher in self._ciphers:
             try:
@@ -66,8 +76,11 @@ class Sealer:
 
 
 def _cipher(secret: bytes) -> AESGCM:
-    if len(secret) < MIN_KEY_BYTES:
-        raise ValueError(f"a key for sealing has at least {MIN_KEY_BYTES} bytes, this one has {len(secret)}")
+    # imported at first use: it takes 6 MB, and few turns have anything to seal
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return AESGCM(HKDF(SHA256(), length=32, salt=None, info=_PREFIX.encode()).derive(secret))
 
 

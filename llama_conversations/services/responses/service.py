@@ -29,6 +29,7 @@ from llama_conversations.services.responses.snapshot import head_with_status
 from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
+from llama_conversations.storage.news import CANCELS, News
 from llama_conversations.storage.records import TERMINAL, ItemRecord, Job, now_us
 from llama_conversations.storage.stores import ConversationStore, JobStore, PromptStore, ResponseStore, SecretStore
 from llama_conversations.wire.answers import EventStream, Json
@@ -73,13 +74,14 @@ class TurnSettings:
 
 @dataclass(frozen=True)
 class TurnStores:
-    """The stores that turns work on; one database, so that a turn commits as one."""
+    """The stores that turns work on, and its news; one database, so that a turn commits as one."""
 
     conversations: ConversationStore
     responses: ResponseStore
     jobs: JobStore
     prompts: PromptStore
     secrets: SecretStore
+    news: News
 
 
 class ResponsesServiceImpl(Responses):
@@ -94,10 +96,13 @@ class ResponsesServiceImpl(Responses):
     ) -> None:
         responses = stores.responses
         self._conversations, self._responses, self._jobs = stores.conversations, responses, stores.jobs
+        self._news = stores.news
         self._models, self._tool_servers = models, tool_servers
         self._context = ContextReader(stores.conversations, responses)
         self._sealer = SharedSealer(stores.secrets)
-        self._around = Surroundings(responses, stores.jobs, self._context, stores.prompts, tool_servers, self._sealer)
+        self._around = Surroundings(
+            responses, stores.jobs, self._context, stores.prompts, tool_servers, self._sealer, stores.news
+        )
         self._measures = Measures(self._around, models)
         self._drain_seconds = settings.drain_seconds
         self._runner = TurnRunner(settings.max_turns)
@@ -164,7 +169,7 @@ class ResponsesServiceImpl(Responses):
         await RunningTurn(turn, self._around).check_context()
         body = await self._background.enqueue(turn)
         if turn.request.stream:
-            return EventStream(follow(self._jobs, turn.scope, turn.response_id, -1))
+            return EventStream(follow(self._jobs, self._news, turn.scope, turn.response_id, -1))
         return Json(Response, body)
 
     async def list_responses(
@@ -192,7 +197,7 @@ class ResponsesServiceImpl(Responses):
         """See ``Responses``. Errors: ``ResponseNotFound``, ``InvalidParameter``."""
         if stream:
             after = -1 if starting_after is None else starting_after
-            return EventStream(follow(self._jobs, current_scope(), response_id, after))
+            return EventStream(follow(self._jobs, self._news, current_scope(), response_id, after))
         if starting_after is not None:
             raise InvalidParameter("'starting_after' is only allowed with 'stream=true'.", param="starting_after")
         response = await self._responses.get(current_scope(), response_id)
@@ -211,6 +216,7 @@ class ResponsesServiceImpl(Responses):
         scope = current_scope()
         response = await self._jobs.request_cancel(scope, response_id, lambda head: head_with_status(head, "cancelled"))
         self._background.cancel(response_id)
+        self._news.announce(response_id if response.status in TERMINAL else CANCELS)
         for _ in range(CANCEL_POLLS):
             if response.status in TERMINAL:
                 break

@@ -102,10 +102,13 @@ def response_body(head: str, outcome: Outcome) -> bytes:
     return join_response(head, outcome.output_text).encode()
 
 
-def new_response(turn: Turn, outcome: Outcome) -> ResponseRecord:
+def new_response(turn: Turn, outcome: Outcome, head: str) -> ResponseRecord:
     """The response of a turn that has not ended, as it is stored.
 
     What it continues, where nobody but a connection has that, becomes its own input: it must stand by itself.
+
+    Args:
+        head: As ``response_head`` writes it for the same outcome.
     """
     stand_in, previous = turn.remembered, turn.request.previous_response_id
     items = turn.input if stand_in is None else [*stand_in, *turn.input]
@@ -118,7 +121,7 @@ def new_response(turn: Turn, outcome: Outcome) -> ResponseRecord:
         previous_response_id=previous if stand_in is None else None,
         context_position=None,
         input=f"[{','.join(item.data for item in items)}]",
-        head=response_head(turn, outcome),
+        head=head,
         output=outcome.output_text,
     )
 

@@ -11,12 +11,13 @@ from llama_conversations.services.responses.responses_wire import ResponsesWire
 from llama_conversations.services.responses.secrets import COMPACTION, SharedSealer
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
+from llama_conversations.storage.news import News
 from llama_conversations.storage.stores import JobStore, PromptStore, ResponseStore
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Stores, tool servers and keys: the same for all turns of a service."""
+    """Stores, tool servers, keys and news: the same for all turns of a service."""
 
     responses: ResponseStore
     jobs: JobStore
@@ -24,6 +25,7 @@ class Surroundings:
     prompts: PromptStore
     tool_servers: ToolServers
     sealer: SharedSealer
+    news: News
 
 
 def model_wire(turn: Turn, around: Surroundings) -> ModelWire:

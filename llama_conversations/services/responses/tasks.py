@@ -1,10 +1,9 @@
-"""What asyncio lacks: to finish something although one is being cancelled, and to chain generators."""
+"""What asyncio lacks: to finish something although one is being cancelled."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,11 +25,3 @@ def _take_note(task: asyncio.Future[T]) -> None:
     """Look at a failure that nobody else may look at, lest asyncio report it as never retrieved."""
     if not task.cancelled():
         task.exception()
-
-
-async def one_after_the_other(*generators: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """What several generators yield; each is closed when it is left early."""
-    for generator in generators:
-        async with aclosing(generator) as values:
-            async for value in values:
-                yield value

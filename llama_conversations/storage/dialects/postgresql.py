@@ -35,6 +35,8 @@ from llama_conversations.storage.dialects.postgresql_failures import (
     is_lost,
     unavailable,
 )
+from llama_conversations.storage.dialects.postgresql_news import ListeningConnection, PostgresqlNews
+from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Step, Unit
 
 T = TypeVar("T")
@@ -144,8 +146,8 @@ class PostgresqlSettings:
             return _BEGIN
         return "; ".join((_BEGIN, *(f"SET LOCAL {name} = {value}" for name, value in self.limits.items())))
 
-    def connect_arguments(self) -> dict[str, ConnectArgument]:
-        """What ``asyncpg.connect`` takes."""
+    def connect_arguments(self, **session: str) -> dict[str, ConnectArgument]:
+        """What ``asyncpg.connect`` takes; ``session``: settings of the server for this session alone."""
         limits = {} if self.transaction_pooling else self.limits
         return {
             "dsn": self.dsn,
@@ -153,13 +155,20 @@ class PostgresqlSettings:
             "command_timeout": self.statement_timeout + _GRACE_SECONDS,
             "statement_cache_size": 0 if self.transaction_pooling else PREPARED_STATEMENTS,
             "max_cached_statement_lifetime": 0,
-            "server_settings": {"application_name": f"llama-conversations {self.node}", **limits},
+            "server_settings": {"application_name": f"llama-conversations {self.node}", **limits, **session},
         }
 
 
 async def connect(settings: PostgresqlSettings) -> Connection:
     """A connection of its own. Errors: ``DRIVER_ERRORS``."""
     connection: Connection = await asyncpg.connect(**settings.connect_arguments())
+    return connection
+
+
+async def _listening(settings: PostgresqlSettings) -> ListeningConnection:
+    """A connection for news, which waits for no disk."""
+    arguments = settings.connect_arguments(synchronous_commit="off")
+    connection: ListeningConnection = await asyncpg.connect(**arguments)
     return connection
 
 
@@ -172,9 +181,17 @@ class PostgresqlDatabase:
 
     def __init__(self, pool: Pool, settings: PostgresqlSettings) -> None:
         self._pool, self._settings = pool, settings
+        # A pooler gives each transaction another connection: none would hear what it listens for.
+        self._listener = None if settings.transaction_pooling else PostgresqlNews(lambda: _listening(settings))
+        self._news = self._listener or LocalNews()
         self._statements = PositionalStatements(_SQL)
         self._units: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    @property
+    def news(self) -> LocalNews:
+        """Among all processes, unless a pooler stands between."""
+        return self._news
 
     @property
     def node(self) -> str:
@@ -189,7 +206,7 @@ class PostgresqlDatabase:
         """Run a unit that only reads."""
         return await self._submit(self._read(unit))
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:  # noqa: ARG002  (all is as durable as it says)
         """Run a unit that writes; as durable as the server's ``synchronous_commit`` when this returns."""
         return await self._submit(self._in_transaction(unit))
 
@@ -270,6 +287,8 @@ class PostgresqlDatabase:
         self._closed = True
         while self._units:
             await asyncio.wait(self._units)
+        if self._listener is not None:
+            await self._listener.close()
         try:
             async with asyncio.timeout(_GRACE_SECONDS):
                 await self._pool.close()

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from llama_conversations.errors import ShuttingDown, StorageUnavailable
 from llama_conversations.log import get_logger
+from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.nodes import NodeLocks
 from llama_conversations.storage.unit_of_work import Parameters, Row, Run, Statement, Step, Unit
 
@@ -45,6 +46,10 @@ PAUSES = 50
 """The longer it has lasted, the longer the pause: this part of the time that has passed."""
 
 _PRIMARY_CODE = 0xFF  # an error's code without its extension (sqlite.org/rescode.html)
+CHECKPOINT_PAGES = 4000
+"""Pages of the write-ahead log (16 MB) after which it is copied into the database; SQLite's own 1,000 come every few
+commits of many requests, and the pages that all of them touch are copied each time."""
+
 _CACHED_STATEMENTS = 256
 _SQL = sqlite_dialect.dialect(paramstyle="named")
 
@@ -77,6 +82,7 @@ def connect(settings: SqliteSettings) -> sqlite3.Connection:
             "journal_mode=WAL",
             f"synchronous={settings.synchronous.upper()}",
             "foreign_keys=ON",
+            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
             "temp_store=MEMORY",
             "secure_delete=FAST",
             "cache_size=-32768",
@@ -141,6 +147,7 @@ class _Job(Generic[T]):
 
     unit: Unit[T]
     future: asyncio.Future[T]
+    durable: bool = True
     result: T | None = None
     error: BaseException | None = field(default=None)
 
@@ -246,6 +253,7 @@ class _Writer(_Worker):
     def __init__(self, name: str, settings: SqliteSettings, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(name, settings, loop)
         self._busy_timeout = settings.busy_timeout
+        self._synchronous, self._durable = settings.synchronous.upper(), True
         self._connection.execute("PRAGMA busy_timeout=0")  # it waits by itself, in ``_begin``
 
     def _begin(self) -> None:
@@ -269,12 +277,19 @@ class _Writer(_Worker):
 
     def _work(self, group: Sequence[_Job[object]]) -> None:
         try:
+            self._settle_durability(any(job.durable for job in group))
             self._begin()
             for job in group:
                 self._work_one(job)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._fail(group, error)
+
+    def _settle_durability(self, durable: bool) -> None:
+        """Whether the next commit waits for the disk; one that does takes along what was committed before it."""
+        if durable != self._durable:
+            self._connection.execute(f"PRAGMA synchronous={self._synchronous if durable else 'NORMAL'}")
+            self._durable = durable
 
     def _work_one(self, job: _Job[object]) -> None:
         self._connection.execute("SAVEPOINT unit")
@@ -306,7 +321,7 @@ class SqliteDatabase:
 
     def __init__(self, settings: SqliteSettings, locks: NodeLocks) -> None:
         loop = asyncio.get_running_loop()
-        self._loop, self._locks = loop, locks
+        self._loop, self._locks, self._news = loop, locks, LocalNews()
         self._writer = _Writer("sqlite-writer", settings, loop)
         self._readers = [_Reader(f"sqlite-reader-{n}", settings, loop) for n in range(settings.readers)]
         self._next_reader = 0
@@ -317,6 +332,11 @@ class SqliteDatabase:
     @property
     def _workers(self) -> Sequence[_Worker]:
         return (self._writer, *self._readers)
+
+    @property
+    def news(self) -> LocalNews:
+        """Within this process: a file tells nobody that it has changed."""
+        return self._news
 
     @property
     def node(self) -> str:
@@ -332,15 +352,15 @@ class SqliteDatabase:
         self._next_reader = (self._next_reader + 1) % len(self._readers)
         return await self._submit(self._readers[self._next_reader].put, unit)
 
-    async def write(self, unit: Unit[T]) -> T:
-        """Run a unit that writes; durable when this returns."""
-        return await self._submit(self._writer.put, unit)
+    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
+        """Run a unit that writes; durable when this returns, if it should be."""
+        return await self._submit(self._writer.put, unit, durable=durable)
 
-    async def _submit(self, put: Callable[[_Job[T]], None], unit: Unit[T]) -> T:
+    async def _submit(self, put: Callable[[_Job[T]], None], unit: Unit[T], *, durable: bool = False) -> T:
         if self._closed:
             raise ShuttingDown
         future: asyncio.Future[T] = self._loop.create_future()
-        put(_Job(unit, future))
+        put(_Job(unit, future, durable))
         return await future
 
     async def close(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
-from pydantic import RootModel, TypeAdapter
+from pydantic import ConfigDict, RootModel, TypeAdapter
 
 from llama_conversations.wire.base import OpenModel
 from llama_conversations.wire.items import calls, hosted, messages
@@ -67,11 +67,13 @@ InputItem = Annotated[_Storable | messages.CompactionTrigger | messages.ItemRefe
 InputItems = Array[InputItem]
 """A list of items, of which the first bad one is reported."""
 
-INPUT_ITEM: TypeAdapter[InputItem] = TypeAdapter(InputItem)
+INPUT_ITEM: TypeAdapter[InputItem] = TypeAdapter(InputItem, config=ConfigDict(defer_build=True))
 
 
 class StoredItem(RootModel[Annotated[_Storable, ByKey("type", _type_of)]]):
     """An item as a conversation holds and serves it, of whatever type; ``root`` is the item itself."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
 
 
 @dataclass(frozen=True)

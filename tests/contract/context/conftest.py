@@ -60,7 +60,7 @@ def short_url(model: ScriptedModel) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def short(
-    database: Callable[[Path], Mapping[str, object]],
+    shared_sections: Callable[[Path], Mapping[str, object]],
     model: ScriptedModel,
     short_url: str,
     tmp_path_factory: pytest.TempPathFactory,
@@ -86,7 +86,7 @@ def short(
         },
     }
     sections = {
-        "storage": {"backends": {"default": database(directory)}},
+        **shared_sections(directory),
         "providers": {"inference": [provider, templated]},
     }
     server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ for step, body in json.loads(turns):
     if child == 0:
         arrange(step)
         asyncio.run(take(run_yaml, body))
+    print(child, flush=True)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (step, status)
 """
@@ -82,10 +84,11 @@ QUEUED = "after it was queued"
 """The last of all: whatever process starts behind it takes up what it left."""
 
 
-def take_turns_and_die(directory: Path, turns: list[tuple[str, dict[str, Any]]]) -> None:
-    """A process for each turn, one after the other, that is killed at a step of it."""
-    arguments = [str(directory / "run.yaml"), json.dumps(turns)]
-    subprocess.run([sys.executable, "-c", TAKE_TURNS_AND_DIE, *arguments], cwd=directory, timeout=100, check=True)
+def take_turns_and_die(directory: Path, turns: list[tuple[str, dict[str, Any]]]) -> Sequence[int]:
+    """A process for each turn, one after the other, that is killed at a step of it; the processes' ids."""
+    command = [sys.executable, "-c", TAKE_TURNS_AND_DIE, str(directory / "run.yaml"), json.dumps(turns)]
+    done = subprocess.run(command, cwd=directory, timeout=100, check=True, stdout=subprocess.PIPE, text=True)
+    return [int(line) for line in done.stdout.split()]
 
 
 def turn_of(step: str, conversation_id: str, gate: str) -> dict[str, Any]:
@@ -112,7 +115,9 @@ def test_a_turn_is_whole_or_has_left_nothing_whatever_it_was_killed_at(
     said = script(model, tag, [("add", {"a": 2, "b": 3})], "It is 5.")
     with ScriptedMcp() as tools:
         turns["between two rounds"] |= {"model": "scripted", "input": said, "tools": [mcp(tools.url())]}
-        take_turns_and_die(directory, list(turns.items()))
+        died = take_turns_and_die(directory, list(turns.items()))
+    for pid in died if server.after_kill is not None else ():
+        server.after_kill(pid)
     server.start()
     with server.http() as http:
         listed = ok(http.get("/responses", params={"limit": 100}))["data"]

@@ -14,7 +14,7 @@ from scripted_model import ScriptedModel
 
 @pytest.fixture(scope="session")
 def varied_server(
-    database: Callable[[Path], Mapping[str, object]],
+    shared_sections: Callable[[Path], Mapping[str, object]],
     model: ScriptedModel,
     nobody_url: str,
     tmp_path_factory: pytest.TempPathFactory,
@@ -25,7 +25,7 @@ def varied_server(
     """
     directory = tmp_path_factory.mktemp("varied")
     sections = {
-        "storage": {"backends": {"default": database(directory)}},
+        **shared_sections(directory),
         "providers": {"inference": _providers(model.base_url, nobody_url)},
         "registered_resources": {
             "models": [{"model_id": "nickname", "provider_id": "scripted", "provider_model_id": "echo"}]

@@ -61,17 +61,15 @@ def tool_sections(
 
 @pytest.fixture(scope="session")
 def tool_server(
-    database: Callable[[Path], Mapping[str, object]],
+    shared_sections: Callable[[Path], Mapping[str, object]],
     model: ScriptedModel,
     tool_sections: Mapping[str, object],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StackServer]:
     """The server that the tests here share; no fault of its own may show in its log."""
     directory = tmp_path_factory.mktemp("tools")
-    storage = {"backends": {"default": database(directory)}}
-    server = StackServer(
-        directory, scripted_config(directory, model.base_url, storage=storage, **tool_sections)
-    ).start()
+    sections = {**shared_sections(directory), **tool_sections}
+    server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
     try:
         yield server
         server.stop()

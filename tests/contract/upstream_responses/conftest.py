@@ -24,7 +24,9 @@ def mcp_server() -> Iterator[ScriptedMcp]:
 
 @pytest.fixture(scope="session")
 def upstream_server(
-    database: Callable[[Path], Mapping[str, object]], model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory
+    shared_sections: Callable[[Path], Mapping[str, object]],
+    model: ScriptedModel,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StackServer]:
     """The scripted models, asked in responses; the providers ``chatty`` and ``counting`` ask in chat completions."""
     directory = tmp_path_factory.mktemp("upstream")
@@ -44,7 +46,7 @@ def upstream_server(
         "config": {"policy": {"allow": ["127.0.0.1"]}},
     }
     sections = {
-        "storage": {"backends": {"default": database(directory)}},
+        **shared_sections(directory),
         "providers": {"inference": providers, "tool_runtime": [runtime]},
     }
     server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from contract.websocket.test_connections import answered, ask, said, turn
-from harness.answers import ok
+from harness.background import settled
 from harness.server import StackServer
 from scripted_model import ScriptedModel
 
@@ -86,12 +86,7 @@ def test_a_stored_turn_goes_on_when_the_client_is_gone(
         response_id = connection.recv().to_dict()["response"]["id"]
         model.wait_until_reached(tag)
     model.open_gate(tag)
-    model.requests(tag=None, model="slow", ended=True)
-    for _ in range(200):
-        response = ok(http.get(f"/responses/{response_id}"))
-        if response["status"] != "in_progress":
-            break
-    assert response["status"] == "completed"
+    assert settled(http, response_id)["status"] == "completed"
 
 
 def test_a_turn_that_is_not_stored_ends_with_its_client(client: OpenAI, model: ScriptedModel, tag: str) -> None:

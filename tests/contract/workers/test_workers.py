@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx2
@@ -18,9 +22,10 @@ from harness.answers import ok, refused
 from harness.background import begin_stream, follow, followed, queue, settled
 from harness.conversations import create, items_of, texts_of, user
 from harness.event_stream import check_stream, read_frames
-from harness.server import StackServer, scripted_config
+from harness.postgres import leases_run_out
+from harness.server import SERVER, StackServer, scripted_config
 from harness.turns import post, text_of, turn
-from harness.workers import http_to, is_running, only, wait_for, wait_until_gone, workers_of
+from harness.workers import PATIENCE, http_to, is_running, only, wait_for, wait_until_gone, workers_of
 from scripted_model import ScriptedModel
 
 WORKERS = 3
@@ -31,19 +36,70 @@ DIED = {"code": "server_error", "message": "The server stopped before the turn h
 
 
 def sections(database: Callable[[Path], Mapping[str, object]], directory: Path) -> dict[str, Any]:
-    """What a run.yaml of several workers has beside the usual."""
+    """What a run.yaml of several workers has beside the usual; each runs one turn in the background at a time."""
+    backend = database(directory)
+    # On PostgreSQL nobody is told that a lease has run out: that is looked for.
+    sweep = {"sweep_seconds": 0.2} if backend["type"] == "sql_postgres" else {}
     return {
-        "storage": {"backends": {"default": database(directory)}},
-        "server": {"port": 0, "workers": WORKERS, "shutdown_timeout_seconds": 10},
-        "turns": SELDOM,
+        "storage": {"backends": {"default": backend}},
+        "server": {**SERVER, "workers": WORKERS, "limits": {"max_background_turns": 1}},
+        "turns": {**SELDOM, **sweep},
     }
 
 
+class Listing(ThreadingHTTPServer):
+    """A model server that lists ``models``, and does nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Lists)
+        self.models = ["first-listed"]
+
+    @property
+    def provider(self) -> dict[str, object]:
+        """What a run.yaml has for it."""
+        url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+        return {"provider_id": "listing", "provider_type": "remote::openai", "config": {"base_url": url}}
+
+
+class _Lists(BaseHTTPRequestHandler):
+    server: Listing
+
+    def do_GET(self) -> None:
+        listed = [{"id": name, "object": "model", "created": 1, "owned_by": "us"} for name in self.server.models]
+        body = json.dumps({"object": "list", "data": listed}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture(scope="module")
-def workers(database: Any, model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackServer]:
+def listing() -> Iterator[Listing]:
+    """A model server whose list changes."""
+    with Listing() as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def workers(
+    request: pytest.FixtureRequest,
+    database: Any,
+    model: ScriptedModel,
+    listing: Listing,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[StackServer]:
     """A server of three workers."""
     directory = tmp_path_factory.mktemp("workers")
-    server = StackServer(directory, scripted_config(directory, model.base_url, **sections(database, directory)))
+    config = scripted_config(directory, model.base_url, **sections(database, directory), model_refresh_seconds=0.2)
+    config["providers"]["inference"].append(listing.provider)
+    server = StackServer(directory, config)
+    server.after_kill = leases_run_out(request, database(directory))
     try:
         yield server.start()
         assert server.stop() == 0
@@ -118,6 +174,28 @@ def test_a_background_turn_is_followed_and_cancelled_through_any(
     assert asked.outcome == "disconnected"
 
 
+def test_what_is_queued_at_one_is_taken_up_by_those_that_have_room_and_cancelled_through_any(
+    each: Sequence[httpx2.Client], model: ScriptedModel, tag: str
+) -> None:
+    queued = [queue(each[0], "hang-mid", f"tag={tag} gate={tag}{number}")["id"] for number in range(WORKERS)]
+    for number in range(WORKERS):  # all run at once, and none of the three may run two
+        model.wait_until_reached(f"{tag}{number}")
+    for response_id in queued:
+        assert ok(each[1].post(f"/responses/{response_id}/cancel"))["status"] == "cancelled"
+    asked = model.requests(tag=tag, count=WORKERS, ended=True)
+    assert [request.outcome for request in asked] == ["disconnected"] * WORKERS
+    assert [ok(http.get(f"/responses/{queued[0]}"))["status"] for http in each] == ["cancelled"] * WORKERS
+
+
+def test_a_model_that_its_server_lists_later_is_known_to_all(each: Sequence[httpx2.Client], listing: Listing) -> None:
+    listing.models.append("later-listed")
+    deadline = time.monotonic() + PATIENCE
+    for http in each:
+        while http.get("/models/later-listed").status_code == 404:
+            assert time.monotonic() < deadline
+    assert len({http.get("/models").content for http in each}) == 1
+
+
 def test_a_key_has_one_effect_whoever_is_asked(
     each: Sequence[httpx2.Client], model: ScriptedModel, tag: str, pool: ThreadPoolExecutor
 ) -> None:
@@ -131,7 +209,7 @@ def test_a_key_has_one_effect_whoever_is_asked(
     assert len(model.requests(tag=tag)) == 1
 
 
-def test_one_that_is_killed_is_replaced_and_its_turns_have_failed_and_its_conversations_are_free_at_once(
+def test_one_that_is_killed_is_replaced_and_its_turns_have_failed_and_its_conversations_are_free(
     workers: StackServer, model: ScriptedModel, tag: str, pool: ThreadPoolExecutor
 ) -> None:
     wait_until_all_serve(workers)
@@ -142,12 +220,15 @@ def test_one_that_is_killed_is_replaced_and_its_turns_have_failed_and_its_conver
         model.wait_until_reached(tag)
         refused(post(other, conversation=conversation_id), 400, "conversation_locked", "conversation")
         os.kill(doomed, signal.SIGKILL)
+        if workers.after_kill is not None:
+            workers.after_kill(doomed)
         with pytest.raises(httpx2.TransportError):
             running.result()
         while (answer := post(other, "echo", "Next", conversation=conversation_id)).status_code == 400:
             refused(answer, 400, "conversation_locked", "conversation")
         assert text_of(ok(answer)) == "seen=2 last=Next"
-        [failed] = ok(other.get("/responses", params={"model": "slow", "limit": 1}))["data"]
+        [left] = ok(other.get("/responses", params={"model": "slow", "limit": 1}))["data"]
+        failed = settled(other, left["id"])
         assert (failed["status"], failed["error"]) == ("failed", DIED)
     wait_until_all_serve(workers)
     assert doomed not in workers_of(workers)

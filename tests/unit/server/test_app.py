@@ -9,10 +9,10 @@ import httpx2
 import pytest
 
 from llama_conversations import errors
-from llama_conversations.config.run_config import CorsConfig, ServerConfig
+from llama_conversations.config.run_config import CorsConfig, LimitsConfig, ServerConfig
 from llama_conversations.server.app import build_app
-from llama_conversations.wire.answers import EventStream
-from unit.server.toy import MAX_BODY_BYTES, Toybox, Toys
+from llama_conversations.wire.answers import EventStream, Json
+from unit.server.toy import MAX_BODY_BYTES, Echo, Toybox, Toys
 
 REQUEST_ID = re.compile(r"^req_[0-9a-f]{32}$")
 ENVELOPE_KEYS = {"message", "type", "param", "code"}
@@ -298,3 +298,27 @@ async def test_a_server_whose_send_fails_for_a_client_that_is_gone_is_understood
     scope = {"type": "http", "method": "GET", "path": "/v1/nowhere", "query_string": b"", "headers": []}
     await app(scope, None, send)
     assert not caplog.records
+
+
+class SlowToybox(Toybox):
+    """Takes its time to find a toy."""
+
+    async def get_toy(self, toy_id: str) -> Json[Echo]:
+        self.called.set()
+        await self.may_answer.wait()
+        return await super().get_toy(toy_id)
+
+
+async def test_more_requests_than_there_is_room_for_are_refused_at_once_and_the_others_served(serving):
+    toybox = SlowToybox()
+    app = build_app([(Toys, toybox)], ServerConfig(limits=LimitsConfig(max_concurrent_requests=1)))
+    async with serving(app) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        first = asyncio.create_task(client.get("/v1/toys/x"))
+        await toybox.called.wait()
+        refused = await client.get("/v1/toys/y")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "1 requests are being served" in str(error_of(refused)["message"])
+        turn = asyncio.create_task(client.get("/v1/play"))  # bounded elsewhere
+        toybox.may_answer.set()
+        assert [(await answer).status_code for answer in (first, turn)] == [200, 200]
+        assert (await client.get("/v1/toys/y")).status_code == 200

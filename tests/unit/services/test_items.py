@@ -22,6 +22,7 @@ from llama_conversations.services.items import (
     masked,
     prepare_item,
 )
+from llama_conversations.services.plain_messages import plain_message
 from llama_conversations.storage.records import ItemRecord
 from llama_conversations.wire.items import INCLUDABLE, INPUT_ITEM, ITEM_TYPES, FunctionCall
 from unit.wire.item_samples import ALL, INPUT_FILE, INPUT_IMAGE, KNOWN_TO_THE_CLIENT, LOGPROB, OUTPUT_TEXT, REQUIRED
@@ -434,3 +435,37 @@ def test_ids_that_fit_or_whose_prefix_nobody_knows_pass(item):
 def test_the_ids_that_are_made_pass_their_own_check(kind):
     item = json.loads(prepared(REQUIRED[kind]).data)
     check_id_prefix(INPUT_ITEM.validate_python(item), "input[0]")
+
+
+@given(
+    st.sampled_from(["user", "system", "assistant"]),
+    st.one_of(
+        st.text(),
+        st.lists(
+            st.fixed_dictionaries(
+                {"type": st.sampled_from(["input_text", "output_text", "refusal"]), "text": st.text()},
+                optional={"annotations": st.sampled_from([None, []]), "logprobs": st.sampled_from([[], [LOGPROB]])},
+            ).map(lambda part: part | ({"refusal": part["text"]} if part["type"] == "refusal" else {})),
+            max_size=3,
+        ),
+    ),
+    st.fixed_dictionaries(
+        {}, optional={"id": st.just("msg_1"), "status": st.sampled_from([None, "incomplete"]), "more": st.just(1)}
+    ),
+)
+def test_a_plain_message_is_stored_as_any_other(role: str, content: Any, fields: dict[str, Any]) -> None:
+    item = INPUT_ITEM.validate_python({"type": "message", "role": role, "content": content, **fields})
+    quick = plain_message(item, PARTITION)
+    if quick is None:
+        return
+    general = prepare_item(item.model_copy(update={"id": quick.id, "unknown": 1}), PARTITION)
+    assert general.data == quick.data.removesuffix("}") + ',"unknown":1}'
+    assert (general.type, general.masked, quick.client_id) == (quick.type, quick.masked, "id" in fields)
+    assert quick.id.startswith(f"msg_{PARTITION}") or "id" in fields
+
+
+def test_messages_that_are_more_than_text_are_not_plain():
+    assert plain_message(INPUT_ITEM.validate_python(message({"type": "input_text", "text": "a"})), PARTITION)
+    for part in ({"type": "input_text", "text": "a", "b": 1}, INPUT_IMAGE, OUTPUT_TEXT | {"logprobs": [LOGPROB]}):
+        assert plain_message(INPUT_ITEM.validate_python(message(part, role="assistant")), PARTITION) is None
+    assert plain_message(INPUT_ITEM.validate_python(REQUIRED["reasoning"]), PARTITION) is None

@@ -22,6 +22,7 @@ from llama_conversations.config.run_config import StorageConfig
 from llama_conversations.ids import new_id
 from llama_conversations.storage import open as opening
 from llama_conversations.storage.database import Database
+from llama_conversations.storage.news import News
 from llama_conversations.storage.open import Storage, open_storage
 from llama_conversations.storage.records import (
     ConversationRecord,
@@ -200,6 +201,10 @@ class CountingDatabase:
         self.transactions: list[Transaction] = []
 
     @property
+    def news(self) -> News:
+        return self._inner.news
+
+    @property
     def node(self) -> str:
         return self._inner.node
 
@@ -209,8 +214,8 @@ class CountingDatabase:
     async def read(self, unit: Unit[T]) -> T:
         return await self._inner.read(self._counted("read", unit))
 
-    async def write(self, unit: Unit[T]) -> T:
-        return await self._inner.write(self._counted("write", unit))
+    async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
+        return await self._inner.write(self._counted("write" if durable else "hasty write", unit), durable=durable)
 
     def _counted(self, kind: str, unit: Unit[T]) -> Unit[T]:
         transaction = Transaction(kind, [])

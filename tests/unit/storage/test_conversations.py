@@ -14,7 +14,7 @@ from llama_conversations.errors import ConversationNotFound, CursorNotFound, Dup
 from llama_conversations.ids import new_id, partition_in
 from llama_conversations.storage.dialects.sqlite import SqliteDatabase
 from llama_conversations.storage.open import Storage
-from llama_conversations.storage.records import ItemRecord, PageQuery, TurnClaim
+from llama_conversations.storage.records import HistoryMark, ItemRecord, PageQuery, TurnClaim
 from llama_conversations.storage.sql_conversations import SqlConversationStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
 from unit.storage.support import (
@@ -214,6 +214,32 @@ async def test_history_is_what_lies_below_a_position_oldest_first(storage: Stora
     assert [entry.id for entry in history] == ["i0", "i2", "i3"]
     assert await storage.conversations.history(ALICE, conversation_id, 0) == []
     assert await storage.conversations.history(ALICE, UNKNOWN, 100) == []
+
+
+async def test_a_history_that_is_known_is_read_on_until_an_item_of_the_conversation_is_deleted(
+    storage: Storage,
+) -> None:
+    store = storage.conversations
+    conversation_id = await created(storage, item("a"), item("b"))
+
+    async def since(known: HistoryMark | None, before: int = 100) -> tuple[list[str], HistoryMark | None, bool]:
+        part = await store.history_since(ALICE, conversation_id, before, known)
+        return [entry.id for entry in part.items], part.mark, part.continues
+
+    known = HistoryMark(0, 2)
+    assert await since(None) == (["a", "b"], known, False)
+    assert await since(known) == ([], known, True)
+    await store.append(ALICE, conversation_id, [item("c"), item("d")])
+    assert await since(known) == (["c", "d"], HistoryMark(0, 4), True)
+    assert await since(known, before=3) == (["c"], HistoryMark(0, 3), True)
+    assert await since(known, before=1) == (["a"], HistoryMark(0, 1), False)
+    await store.delete_item(ALICE, conversation_id, "d")
+    assert await since(HistoryMark(0, 4)) == (["a", "b", "c"], HistoryMark(1, 4), False)
+    with pytest.raises(ItemNotFound):
+        await store.delete_item(ALICE, conversation_id, "d")
+    assert await since(HistoryMark(1, 4)) == ([], HistoryMark(1, 4), True)
+    await store.delete(ALICE, conversation_id)
+    assert await since(HistoryMark(1, 4)) == ([], None, False)
 
 
 async def test_an_item_is_found_by_its_id_alone_where_the_id_tells_its_partition(storage: Storage) -> None:

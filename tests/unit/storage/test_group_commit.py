@@ -314,3 +314,16 @@ async def test_a_connection_keeps_foreign_keys_writes_ahead_and_syncs_every_comm
 async def test_commits_are_not_synced_where_the_settings_say_so(path: Path) -> None:
     async with opened_database(path, synchronous="normal") as database:
         assert await database.write(run(Statement(text("PRAGMA synchronous")))) == [(1,)]
+
+
+@pytest.mark.parametrize(("durable", "level"), [((False, False), 1), ((False, True), 2), ((True,), 2)])
+async def test_a_commit_waits_for_the_disk_if_one_of_its_units_has_to(
+    database: SqliteDatabase, path: Path, durable: Sequence[bool], level: int
+) -> None:
+    await database.write(insert("hasty"), durable=False)
+    async with writer_held(database):
+        asked = Statement(text("PRAGMA synchronous"))
+        waiting = [asyncio.ensure_future(database.write(run(asked), durable=each)) for each in durable]
+        await asyncio.sleep(0)
+    assert [(await written)[0][0] for written in waiting] == [level] * len(durable)
+    assert rows(path, "SELECT count(*) FROM resources WHERE identifier = 'hasty'") == [(1,)]

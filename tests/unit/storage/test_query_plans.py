@@ -123,7 +123,7 @@ def test_a_partition_is_a_range_of_ids(schema: Path) -> None:
 
 def test_a_page_of_items_is_one_range_of_the_primary_key(schema: Path) -> None:
     for name in STATEMENTS:
-        if "_ITEM_PAGES" in name or name.endswith("_SELECT_HISTORY"):
+        if "_ITEM_PAGES" in name or name.endswith(("_SELECT_HISTORY", "_SELECT_SPAN")):
             assert plan(schema, STATEMENTS[name])[-1].startswith(
                 "SEARCH conversation_items USING PRIMARY KEY (conversation_id=?"
             )

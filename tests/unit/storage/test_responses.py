@@ -19,7 +19,7 @@ from llama_conversations.errors import (
 from llama_conversations.ids import new_id, partition_in
 from llama_conversations.storage.dialects.sqlite import SqliteDatabase
 from llama_conversations.storage.open import Storage
-from llama_conversations.storage.records import PageQuery, TurnClaim, join_response
+from llama_conversations.storage.records import HistoryMark, PageQuery, TurnClaim, join_response
 from llama_conversations.storage.sql_conversations import SqlConversationStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
 from unit.storage.support import (
@@ -48,7 +48,7 @@ async def test_a_claim_stores_the_response_in_progress_and_answers_with_the_end_
     record = conversation()
     await storage.conversations.create(ALICE, record, [item("a"), item("b")])
     claimed = response(conversation_id=record.id, input='[{"id":"m"}]', head='{"id":"x"}')
-    assert await storage.responses.claim(ALICE, claim_of(claimed)) == 2
+    assert await storage.responses.claim(ALICE, claim_of(claimed)) == HistoryMark(0, 2)
     found = await storage.responses.get(ALICE, claimed.id)
     assert (found.status, found.context_position, found.conversation_id) == ("in_progress", 2, record.id)
     assert found.body == '{"id":"x","output":[]}'
@@ -98,14 +98,14 @@ async def test_a_failed_turn_appends_nothing_and_unlocks(storage: Storage) -> No
     await storage.responses.commit(ALICE, commit_of(claimed, status="failed", head='{"status":"failed"}'))
     assert await texts(storage, record.id) == []
     assert (await storage.responses.get(ALICE, claimed.id)).status == "failed"
-    assert await storage.responses.claim(ALICE, claim_of(response(conversation_id=record.id))) == 0
+    assert await storage.responses.claim(ALICE, claim_of(response(conversation_id=record.id))) == HistoryMark(0, 0)
 
 
 async def test_a_turn_that_is_not_stored_still_locks_and_appends(storage: Storage, path: Path) -> None:
     record = conversation()
     await storage.conversations.create(ALICE, record, [])
     turn = response(conversation_id=record.id)
-    assert await storage.responses.claim(ALICE, TurnClaim(turn.id, record.id, None)) == 0
+    assert await storage.responses.claim(ALICE, TurnClaim(turn.id, record.id, None)) == HistoryMark(0, 0)
     with pytest.raises(ConversationLocked):
         await storage.responses.claim(ALICE, claim_of(response(conversation_id=record.id)))
     await storage.responses.commit(ALICE, commit_of(turn, item("a"), stored=False))
@@ -153,7 +153,7 @@ async def test_unclaiming_leaves_nothing_of_the_turn(storage: Storage, path: Pat
     await storage.responses.claim(ALICE, claim_of(claimed))
     await storage.responses.unclaim(ALICE, claimed.id, record.id)
     assert rows(path, "SELECT * FROM responses") == []
-    assert await storage.responses.claim(ALICE, claim_of(response(conversation_id=record.id))) == 0
+    assert await storage.responses.claim(ALICE, claim_of(response(conversation_id=record.id))) == HistoryMark(0, 0)
 
 
 async def test_unclaiming_what_was_never_claimed_takes_nobodys_lease(storage: Storage) -> None:
@@ -173,7 +173,7 @@ async def test_of_many_turns_at_once_one_gets_the_conversation(storage: Storage,
     turns = [response(conversation_id=record.id) for _ in range(30)]
     claims = (storage.responses.claim(ALICE, claim_of(turn)) for turn in turns)
     results = await asyncio.gather(*claims, return_exceptions=True)
-    assert sorted(str(type(result).__name__) for result in results) == ["ConversationLocked"] * 29 + ["int"]
+    assert sorted(str(type(result).__name__) for result in results) == ["ConversationLocked"] * 29 + ["HistoryMark"]
     assert len(rows(path, "SELECT * FROM responses")) == 1
 
 

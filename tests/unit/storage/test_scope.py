@@ -109,8 +109,14 @@ REFUSED: dict[str, tuple[type[Exception], Call]] = {
     "PromptStore.delete": (PromptNotFound, lambda t, s: t.storage.prompts.delete(s, t.prompt)),
 }
 
+
+async def _items_since(things: Things, scope: AccessScope) -> object:
+    return (await things.storage.conversations.history_since(scope, things.conversation, 9, None)).items
+
+
 EMPTY: dict[str, Call] = {
     "ConversationStore.history": lambda t, s: t.storage.conversations.history(s, t.conversation, 100),
+    "ConversationStore.history_since": _items_since,
     "ConversationStore.find_item": lambda t, s: t.storage.conversations.find_item(s, t.item, None),
     "ConversationStore.list": lambda t, s: _entries(t.storage.conversations.list(s, PAGE, {})),
     "ConversationStore.list filtered": lambda t, s: _entries(t.storage.conversations.list(s, PAGE, {"a": "1"})),

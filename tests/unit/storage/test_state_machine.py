@@ -166,9 +166,9 @@ class Store(RuleBasedStateMachine):
             with pytest.raises(ConversationNotFound if model.deleted else ConversationLocked):
                 self.run(claiming)
             return multiple()
-        position = self.run(claiming)
-        assert position is not None
-        history = self.run(self.storage.conversations.history(ALICE, conversation_id, position))
+        mark = self.run(claiming)
+        assert mark is not None
+        history = self.run(self.storage.conversations.history(ALICE, conversation_id, mark.position))
         assert [entry.id for entry in history] == model.items
         model.leased_to = record.id
         self.turn_of[record.id] = Turn(record, conversation_id, stored, "in_progress" if stored else None)

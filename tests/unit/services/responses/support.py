@@ -29,6 +29,7 @@ from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolGroup, ToolServers
+from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.open import Storage, open_storage
 from llama_conversations.storage.records import ConversationRecord, TurnClaim, now_us
 from llama_conversations.storage.stores import SecretStore
@@ -255,7 +256,7 @@ def bare() -> Surroundings:
     """Of a turn that keeps nothing and reads nothing."""
     sealer = SharedSealer(MemorySecrets())
     asyncio.run(sealer.initialize())
-    return Surroundings(None, None, None, None, NO_TOOLS, sealer)  # type: ignore[arg-type]
+    return Surroundings(None, None, None, None, NO_TOOLS, sealer, LocalNews())  # type: ignore[arg-type]
 
 
 def request(**fields: object) -> CreateResponse:
@@ -360,7 +361,9 @@ class Desk:
 
 
 def stores_of(storage: Storage) -> TurnStores:
-    return TurnStores(storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets)
+    return TurnStores(
+        storage.conversations, storage.responses, storage.jobs, storage.prompts, storage.secrets, storage.news
+    )
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from llama_conversations.errors import (
 )
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.service import TurnSettings
+from llama_conversations.storage.news import JOBS, LocalNews
 from llama_conversations.storage.records import TERMINAL, EventRecord, Job
 from llama_conversations.wire.events import EventWriter, OutputTextDelta, ResponseEvent
 from unit.services.responses.support import ANSWER, PROVIDER, Desk, echo, open_desk, request, types
@@ -184,7 +185,7 @@ async def test_a_job_whose_model_is_gone_when_it_is_taken_up_is_failed_with_its_
         created = await desk.create(background=True, model="gone", conversation=conversation_id)
         desk.models.unknown = {"gone"}
         desk.service._background._max_running = 1
-        desk.service._background._news.set()
+        desk.storage.news.announce(JOBS)
         body = await ended(desk, created["id"])
         assert body["error"]["code"] == "invalid_prompt"
         assert "gone" in body["error"]["message"]
@@ -398,11 +399,12 @@ async def busy(desk: Desk) -> AsyncIterator[Callable[[], Awaitable[None]]]:
 
 async def _queued_elsewhere(tmp_path: Path) -> tuple[object, str, bool]:
     """A job as another process would queue it."""
-    from llama_conversations.services.responses.snapshot import QUEUED, new_response
+    from llama_conversations.services.responses.snapshot import QUEUED, new_response, response_head
     from unit.services.responses.support import ScriptedModel, turn_of
 
     turn = turn_of(ScriptedModel(), background=True)
-    return new_response(turn, QUEUED), turn.request.model_dump_json(exclude_unset=True), False
+    waiting = new_response(turn, QUEUED, response_head(turn, QUEUED))
+    return waiting, turn.request.model_dump_json(exclude_unset=True), False
 
 
 async def test_credentials_of_tool_servers_are_not_kept_in_the_clear_and_reach_them(tmp_path: Path) -> None:
@@ -449,7 +451,7 @@ async def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
 
 
 def journal_of(jobs: Jobs) -> EventJournal:
-    return EventJournal(jobs, "resp_1", EventWriter(2))  # type: ignore[arg-type]
+    return EventJournal(jobs, "resp_1", EventWriter(2), LocalNews())  # type: ignore[arg-type]
 
 
 DELTA = OutputTextDelta("msg_1", 0, 0, "a", ())

@@ -369,7 +369,7 @@ async def test_a_turn_cancelled_while_it_reads_its_context_is_unclaimed(
         await asyncio.Event().wait()
 
     with monkeypatch.context() as patched:
-        patched.setattr(desk.storage.conversations, "history", stuck)
+        patched.setattr(desk.storage.conversations, "history_since", stuck)
         task = await begin(desk, conversation_id)
         await reading.wait()
         await cancelled(task)
