@@ -53,6 +53,14 @@ SHARED_PATIENCE = 2.0
 """Others may keep a shared conversation locked for longer than a client wants to wait."""
 
 
+def _same(operation: Operation, first: JsonObject | None) -> bool:
+    """Whether a repeat was answered as before. Of a job, if its process died, it tells how far it has come by now."""
+    again = operation.answer
+    if operation.kind in JOBS and again is not None and first is not None:
+        return bool(again["id"] == first["id"])
+    return comparable(again) == comparable(first)
+
+
 @dataclass
 class Talk:
     """A conversation as its client knows it: ids of items that it may delete."""
@@ -138,7 +146,7 @@ class Client:
         """The same request with the same key: the same answer."""
         first, ended, told = operation.answer, operation.ended, len(operation.statuses)
         await self._sender.send(operation, request)
-        if comparable(operation.answer) != comparable(first):
+        if not _same(operation, first):
             operation.faults.append(f"a repeat was answered with {operation.answer}, not with {first}")
         if refused := [status for status in operation.statuses[told:] if status.startswith("4")]:
             operation.faults.append(f"a repeat was refused: {refused}")
