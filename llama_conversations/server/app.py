@@ -189,17 +189,22 @@ class _App:
 
 
 async def _unless_gone(gone: asyncio.Task[None], work: asyncio.Future[T]) -> T:
+    """What comes of the work. Errors: ``ClientGone``; those of the work.
+
+    If the server ends the request, the work is cancelled, and what came of it all the same is told.
+    """
     try:
         await asyncio.wait((gone, work), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise ClientGone
-    finally:
-        if not work.done():
-            work.cancel()
-            await asyncio.wait((work,))
-            if not work.cancelled():
-                work.exception()  # taken note of here, lest asyncio report it as never retrieved
+    except asyncio.CancelledError:
+        work.cancel()
+        await asyncio.wait((work,))
+    if work.done():
+        return work.result()
+    work.cancel()
+    await asyncio.wait((work,))
+    if not work.cancelled():
+        work.exception()  # taken note of here, lest asyncio report it as never retrieved
+    raise ClientGone
 
 
 async def _send_json(exchange: Exchange, answer: Answer) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
 from llama_conversations.services.responses.background_turn import RunningJob
 from llama_conversations.services.responses.failures import failure_of
+from llama_conversations.services.responses.following import follow
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.runner import TurnRunner, event_writer
 from llama_conversations.services.responses.snapshot import (
@@ -82,6 +84,19 @@ class BackgroundJobs:
         await self._around.jobs.enqueue(job, _first_events(body) if streamed else (), self._max_waiting)
         self._around.news.announce(JOBS)
         return body
+
+    async def from_its_beginning(self, turn: Turn, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The events of a turn that has just been queued.
+
+        The first are told before the database is asked for more: it is queued, whatever happens now, and to try again
+        would be to queue it twice.
+        """
+        first, around = _first_events(body), self._around
+        yield "".join(event.frame for event in first).encode()
+        rest = follow(around.jobs, around.news, turn.scope, turn.response_id, first[-1].sequence_number)
+        async with aclosing(rest) as frames:
+            async for frame in frames:
+                yield frame
 
     def cancel(self, response_id: str) -> None:
         """Cancel a job, if it runs here."""

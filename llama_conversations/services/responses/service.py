@@ -29,6 +29,7 @@ from llama_conversations.services.responses.snapshot import head_with_status
 from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
+from llama_conversations.storage.effects import unless_cut_off
 from llama_conversations.storage.news import CANCELS, News
 from llama_conversations.storage.records import TERMINAL, ItemRecord, Job, now_us
 from llama_conversations.storage.stores import ConversationStore, JobStore, PromptStore, ResponseStore, SecretStore
@@ -167,9 +168,9 @@ class ResponsesServiceImpl(Responses):
 
     async def _create_in_background(self, turn: Turn) -> Json[Response] | EventStream:
         await RunningTurn(turn, self._around).check_context()
-        body = await self._background.enqueue(turn)
+        body = await unless_cut_off(self._background.enqueue(turn))
         if turn.request.stream:
-            return EventStream(follow(self._jobs, self._news, turn.scope, turn.response_id, -1))
+            return EventStream(self._background.from_its_beginning(turn, body))
         return Json(Response, body)
 
     async def list_responses(

@@ -10,6 +10,7 @@ import pytest
 
 from llama_conversations import errors
 from llama_conversations.config.run_config import CorsConfig, LimitsConfig, ServerConfig
+from llama_conversations.server import app as app_module
 from llama_conversations.server.app import build_app
 from llama_conversations.wire.answers import EventStream, Json
 from unit.server.toy import MAX_BODY_BYTES, Echo, Toybox, Toys
@@ -322,3 +323,21 @@ async def test_more_requests_than_there_is_room_for_are_refused_at_once_and_the_
         toybox.may_answer.set()
         assert [(await answer).status_code for answer in (first, turn)] == [200, 200]
         assert (await client.get("/v1/toys/y")).status_code == 200
+
+
+async def test_what_came_of_the_work_of_a_request_that_the_server_ends_is_told_all_the_same():
+    begun = asyncio.Event()
+
+    async def work():
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "done"
+
+    gone = asyncio.create_task(asyncio.Event().wait())
+    waiting = asyncio.create_task(app_module._unless_gone(gone, asyncio.ensure_future(work())))
+    await begun.wait()
+    waiting.cancel()
+    assert await waiting == "done"
+    gone.cancel()

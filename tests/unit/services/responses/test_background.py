@@ -16,6 +16,7 @@ from llama_conversations.errors import (
     ConversationLocked,
     InvalidParameter,
     NotInBackground,
+    OutcomeUnknown,
     QueueFull,
     ResponseNotFound,
     ShuttingDown,
@@ -505,3 +506,35 @@ class TestEventJournal:
 
     async def test_nothing_added_is_nothing_left(self, jobs: Jobs) -> None:
         assert list(await journal_of(jobs).last()) == []
+
+
+async def test_whoever_queued_a_stream_is_told_so_whatever_happens_to_the_database_then(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StorageUnavailable("It is away.")
+
+    monkeypatch.setattr(desk.storage.jobs, "events", away)
+    frames = await desk.frames(background=True)
+    [created, queued] = read_frames(await anext(frames))
+    assert [event["type"] for event in (created, queued)] == ["response.created", "response.queued"]
+    with pytest.raises(StorageUnavailable):
+        await anext(frames)
+
+
+async def test_whoever_is_cut_off_while_a_job_is_queued_is_not_told_to_retry(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queueing, enqueue = asyncio.Event(), desk.storage.jobs.enqueue
+
+    async def slow(*arguments: object) -> None:
+        queueing.set()
+        await asyncio.Event().wait()
+        await enqueue(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(desk.storage.jobs, "enqueue", slow)
+    asking = asyncio.ensure_future(desk.create(background=True))
+    await queueing.wait()
+    asking.cancel()
+    with pytest.raises(OutcomeUnknown, match="The server was stopped"):
+        await asking
