@@ -189,28 +189,22 @@ class _App:
 
 
 async def _unless_gone(gone: asyncio.Task[None], work: asyncio.Future[T]) -> T:
-    """What comes of the work. It is cancelled when the client is gone, or when this is.
+    """What comes of the work. Errors: ``ClientGone``; those of the work.
 
-    Work that ends well or badly although it is cancelled is told as it ended: it may have had its effect.
+    If the server ends the request, the work is cancelled, and what came of it all the same is told.
     """
     try:
         await asyncio.wait((gone, work), return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
-        if await _was_cancelled(work):
-            raise
+        work.cancel()
+        await asyncio.wait((work,))
     if work.done():
         return work.result()
-    await _was_cancelled(work)
-    raise ClientGone
-
-
-async def _was_cancelled(work: asyncio.Future[T]) -> bool:
-    """Cancel work and wait for its end; whether that was what ended it."""
     work.cancel()
     await asyncio.wait((work,))
     if not work.cancelled():
         work.exception()  # taken note of here, lest asyncio report it as never retrieved
-    return work.cancelled()
+    raise ClientGone
 
 
 async def _send_json(exchange: Exchange, answer: Answer) -> None:

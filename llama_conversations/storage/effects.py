@@ -85,18 +85,29 @@ async def answered(work: Awaitable[T], answer: Callable[[T], A]) -> A:
         answer: From what the call returns to the answer, or ``None`` if the call changed nothing; called in the
             transaction, too.
 
-    Errors: ``OutcomeUnknown`` when the caller is cancelled meanwhile.
+    Errors: ``OutcomeUnknown``, see ``unless_cut_off``.
     """
     if _hold.get() is None:
-        try:
-            return answer(await work)
-        except asyncio.CancelledError:  # the server is being ended, and its database does the work all the same
-            raise OutcomeUnknown("The server was stopped") from None
+        return answer(await unless_cut_off(work))
     token = _answer.set(lambda result: answer(cast("T", result)))
     try:
         return answer(await work)
     finally:
         _answer.reset(token)
+
+
+async def unless_cut_off(work: Awaitable[T]) -> T:
+    """Do what a request does, for a caller who may be cancelled: the server is being ended.
+
+    The database does the work all the same. Errors: ``OutcomeUnknown`` then, unless the request has a key, with which
+    it may be repeated at any time.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if _hold.get() is None:
+            raise OutcomeUnknown("The server was stopped") from None
+        raise
 
 
 def with_answer(unit: Unit[T], conversation_id: str | None = None) -> Unit[T]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
 from llama_conversations.services.responses.background_turn import RunningJob
 from llama_conversations.services.responses.failures import failure_of
+from llama_conversations.services.responses.following import follow
 from llama_conversations.services.responses.journal import EventJournal
 from llama_conversations.services.responses.runner import TurnRunner, event_writer
 from llama_conversations.services.responses.snapshot import (
@@ -21,7 +22,7 @@ from llama_conversations.services.responses.snapshot import (
     response_head,
 )
 from llama_conversations.services.responses.surroundings import Surroundings
-from llama_conversations.services.responses.tasks import told_in_any_case, uninterrupted
+from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.storage.news import CANCELS, JOBS, Bell
 from llama_conversations.storage.records import EventRecord, Job, TurnCommit
@@ -38,14 +39,6 @@ CANCEL_POLL_SECONDS = 0.4
 taken up, or of one that was deleted, for example."""
 
 _MakeTurn = Callable[[Job], Awaitable[Turn]]
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A job that is stored now: the response as it is, and the events that tell it, if those are asked for."""
-
-    body: bytes
-    events: Sequence[EventRecord]
 
 
 class BackgroundJobs:
@@ -81,17 +74,29 @@ class BackgroundJobs:
         for job in self._running.values():
             job.give_back()
 
-    async def enqueue(self, turn: Turn) -> Queued:
-        """Store a turn to be run. Errors: those of ``JobStore.enqueue``."""
+    async def enqueue(self, turn: Turn) -> bytes:
+        """Store a turn to be run; the response as it is now. Errors: those of ``JobStore.enqueue``."""
         head = response_head(turn, QUEUED)
         body = response_body(head, QUEUED)
         streamed = bool(turn.request.stream)
         request = self._around.sealer.seal_request(turn.request)
         job = Job(turn.scope, new_response(turn, QUEUED, head), request, streamed)
-        events = _first_events(body) if streamed else ()
-        await told_in_any_case(self._around.jobs.enqueue(job, events, self._max_waiting))
+        await self._around.jobs.enqueue(job, _first_events(body) if streamed else (), self._max_waiting)
         self._around.news.announce(JOBS)
-        return Queued(body, events)
+        return body
+
+    async def from_its_beginning(self, turn: Turn, body: bytes) -> AsyncGenerator[bytes, None]:
+        """The events of a turn that has just been queued.
+
+        The first are told before the database is asked for more: it is queued, whatever happens now, and to try again
+        would be to queue it twice.
+        """
+        first, around = _first_events(body), self._around
+        yield "".join(event.frame for event in first).encode()
+        rest = follow(around.jobs, around.news, turn.scope, turn.response_id, first[-1].sequence_number)
+        async with aclosing(rest) as frames:
+            async for frame in frames:
+                yield frame
 
     def cancel(self, response_id: str) -> None:
         """Cancel a job, if it runs here."""

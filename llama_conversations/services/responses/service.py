@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llama_conversations.access import AccessScope, current_scope
@@ -16,7 +15,7 @@ from llama_conversations.ids import RESPONSE_PREFIX, new_id, new_partition, part
 from llama_conversations.services.conversations import item_page
 from llama_conversations.services.models import ModelRouter, RoutedModel
 from llama_conversations.services.pages import list_page, page_query
-from llama_conversations.services.responses.background import BackgroundJobs, Queued
+from llama_conversations.services.responses.background import BackgroundJobs
 from llama_conversations.services.responses.checks import check_request, check_wire
 from llama_conversations.services.responses.connection import Connection
 from llama_conversations.services.responses.context import ContextReader, stored_items
@@ -30,6 +29,7 @@ from llama_conversations.services.responses.snapshot import head_with_status
 from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.turn import Turn
 from llama_conversations.services.tools import ToolServers
+from llama_conversations.storage.effects import unless_cut_off
 from llama_conversations.storage.news import CANCELS, News
 from llama_conversations.storage.records import TERMINAL, ItemRecord, Job, now_us
 from llama_conversations.storage.stores import ConversationStore, JobStore, PromptStore, ResponseStore, SecretStore
@@ -168,18 +168,10 @@ class ResponsesServiceImpl(Responses):
 
     async def _create_in_background(self, turn: Turn) -> Json[Response] | EventStream:
         await RunningTurn(turn, self._around).check_context()
-        queued = await self._background.enqueue(turn)
+        body = await unless_cut_off(self._background.enqueue(turn))
         if turn.request.stream:
-            return EventStream(self._followed_from(queued, turn))
-        return Json(Response, queued.body)
-
-    async def _followed_from(self, queued: Queued, turn: Turn) -> AsyncGenerator[bytes, None]:
-        """A job's events. Those that are known go out at once: what fails from now on cannot deny that it is queued."""
-        yield "".join(event.frame for event in queued.events).encode()
-        last = queued.events[-1].sequence_number
-        async with aclosing(follow(self._jobs, self._news, turn.scope, turn.response_id, last)) as frames:
-            async for frame in frames:
-                yield frame
+            return EventStream(self._background.from_its_beginning(turn, body))
+        return Json(Response, body)
 
     async def list_responses(
         self,

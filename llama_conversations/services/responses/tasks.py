@@ -21,19 +21,6 @@ async def uninterrupted(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def told_in_any_case(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end and tell what came of it, also to a caller who is cancelled meanwhile.
-
-    For what has an effect that its caller must not deny.
-    """
-    task = asyncio.ensure_future(coroutine)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        return task.result()
-
-
 def _take_note(task: asyncio.Future[T]) -> None:
     """Look at a failure that nobody else may look at, lest asyncio report it as never retrieved."""
     if not task.cancelled():

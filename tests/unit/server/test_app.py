@@ -4,13 +4,13 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
 
 import httpx2
 import pytest
 
 from llama_conversations import errors
 from llama_conversations.config.run_config import CorsConfig, LimitsConfig, ServerConfig
+from llama_conversations.server import app as app_module
 from llama_conversations.server.app import build_app
 from llama_conversations.wire.answers import EventStream, Json
 from unit.server.toy import MAX_BODY_BYTES, Echo, Toybox, Toys
@@ -325,29 +325,19 @@ async def test_more_requests_than_there_is_room_for_are_refused_at_once_and_the_
         assert (await client.get("/v1/toys/y")).status_code == 200
 
 
-class StubbornToybox(Toybox):
-    """Ends what it has begun, though it is cancelled."""
+async def test_what_came_of_the_work_of_a_request_that_the_server_ends_is_told_all_the_same():
+    begun = asyncio.Event()
 
-    async def watch(self) -> Json[Echo]:
-        with suppress(asyncio.CancelledError):
-            await super().watch()
-        return self._echo(done="yes")
+    async def work():
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "done"
 
-
-async def test_what_was_done_although_the_server_is_being_ended_is_told_as_it_was_done():
-    toybox = StubbornToybox()
-    sent = []
-
-    async def receive():
-        return await asyncio.Event().wait()
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {"type": "http", "method": "GET", "path": "/v1/play", "query_string": b"", "headers": []}
-    serving = asyncio.create_task(build_app([(Toys, toybox)], ServerConfig())(scope, receive, send))
-    await toybox.called.wait()
-    serving.cancel()
-    await serving
-    assert sent[0]["status"] == 200
-    assert b'"done":"yes"' in sent[1]["body"]
+    gone = asyncio.create_task(asyncio.Event().wait())
+    waiting = asyncio.create_task(app_module._unless_gone(gone, asyncio.ensure_future(work())))
+    await begun.wait()
+    waiting.cancel()
+    assert await waiting == "done"
+    gone.cancel()

@@ -16,6 +16,7 @@ from llama_conversations.errors import (
     ConversationLocked,
     InvalidParameter,
     NotInBackground,
+    OutcomeUnknown,
     QueueFull,
     ResponseNotFound,
     ShuttingDown,
@@ -205,37 +206,6 @@ async def test_of_so_many_that_may_wait_one_more_is_refused(tmp_path: Path) -> N
         await desk.create(background=True)
         with pytest.raises(QueueFull):
             await desk.create(background=True)
-
-
-async def test_a_job_that_is_queued_is_told_so_though_its_request_is_cancelled_meanwhile(tmp_path: Path) -> None:
-    async with open_desk(tmp_path, settings=QUEUE_ONLY) as desk:
-        queueing, gate, enqueue = asyncio.Event(), asyncio.Event(), desk.storage.jobs.enqueue
-
-        async def slow_enqueue(*arguments: object) -> None:
-            queueing.set()
-            await gate.wait()
-            await enqueue(*arguments)  # type: ignore[arg-type]
-
-        desk.storage.jobs.enqueue = slow_enqueue  # type: ignore[method-assign, assignment]
-        asking = asyncio.create_task(desk.create(background=True))
-        await queueing.wait()
-        asking.cancel()
-        gate.set()
-        assert (await asking)["status"] == "queued"
-        assert await desk.responses() == [await asking]
-
-
-async def test_a_streamed_job_is_told_as_queued_though_its_events_cannot_be_read(tmp_path: Path) -> None:
-    async with open_desk(tmp_path, settings=QUEUE_ONLY) as desk:
-
-        async def unreadable(*_: object) -> None:
-            raise StorageUnavailable("The database is away.")
-
-        desk.storage.jobs.events = unreadable  # type: ignore[method-assign, assignment]
-        frames = await desk.frames(background=True)
-        assert types(read_frames(await anext(frames))) == ["created", "queued"]
-        with pytest.raises(StorageUnavailable):
-            await anext(frames)
 
 
 async def test_no_more_jobs_run_at_a_time_than_may(tmp_path: Path) -> None:
@@ -536,3 +506,35 @@ class TestEventJournal:
 
     async def test_nothing_added_is_nothing_left(self, jobs: Jobs) -> None:
         assert list(await journal_of(jobs).last()) == []
+
+
+async def test_whoever_queued_a_stream_is_told_so_whatever_happens_to_the_database_then(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StorageUnavailable("It is away.")
+
+    monkeypatch.setattr(desk.storage.jobs, "events", away)
+    frames = await desk.frames(background=True)
+    [created, queued] = read_frames(await anext(frames))
+    assert [event["type"] for event in (created, queued)] == ["response.created", "response.queued"]
+    with pytest.raises(StorageUnavailable):
+        await anext(frames)
+
+
+async def test_whoever_is_cut_off_while_a_job_is_queued_is_not_told_to_retry(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queueing, enqueue = asyncio.Event(), desk.storage.jobs.enqueue
+
+    async def slow(*arguments: object) -> None:
+        queueing.set()
+        await asyncio.Event().wait()
+        await enqueue(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(desk.storage.jobs, "enqueue", slow)
+    asking = asyncio.ensure_future(desk.create(background=True))
+    await queueing.wait()
+    asking.cancel()
+    with pytest.raises(OutcomeUnknown, match="The server was stopped"):
+        await asking
