@@ -26,6 +26,7 @@ import httpx2
 
 from llama_conversations.library import asgi_app
 from llama_conversations.server.in_process import InProcessTransport
+from llama_conversations.services.responses.background import BackgroundJobs
 from llama_conversations.stack.stack import Stack
 from llama_conversations.storage.dialects import sqlite
 
@@ -63,6 +64,10 @@ def watch_writers(countdown: Countdown) -> None:
     sqlite._Writer.__init__ = watched  # type: ignore[method-assign]
 
 
+async def _take_up_nothing(_: BackgroundJobs) -> None:
+    """A job that is queued stays so: who takes it up is another story."""
+
+
 async def serve(run_yaml: str, countdown: Countdown, request: httpx2.Request) -> None:
     """Answer one request."""
     async with (
@@ -97,6 +102,7 @@ def die_at_each_statement(run_yaml: str, state: Path, request: httpx2.Request) -
         child = os.fork()
         if child == 0:
             watch_writers(countdown := Countdown(number))
+            BackgroundJobs.start = _take_up_nothing  # type: ignore[method-assign]
             asyncio.run(serve(run_yaml, countdown, request))
         _, status = os.waitpid(child, 0)
         yield shape_of(state)
