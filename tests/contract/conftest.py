@@ -20,7 +20,7 @@ from harness.server import SERVER, UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
 
 pytest.register_assert_rewrite(
-    *(f"harness.{name}" for name in ("answers", "connection", "conversations", "event_stream", "turns"))
+    *(f"harness.{name}" for name in ("answers", "connection", "conversations", "event_stream", "histories", "turns"))
 )
 
 Backend = Mapping[str, object]

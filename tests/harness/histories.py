@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.conversations import user
+import httpx2
+
+from harness.conversations import add, create, user
+from harness.turns import input_items, turn
 
 PIXEL = "data:image/png;base64,aGVsbG8="
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
@@ -169,3 +172,19 @@ HELD: dict[str, list[dict[str, Any]]] = {
     ],
 }
 """By what they show."""
+
+
+def second_turn(http: httpx2.Client, model_id: str, kind: str, how: str, tag: str) -> None:
+    """A turn behind ``HELD[kind]``, which stands in a conversation, in the input or in a chain; it must succeed."""
+    items, last = HELD[kind], user(f"Go on. tag={tag}")
+    if how == "conversation":
+        conversation_id = create(http, [user("Before")])
+        add(http, conversation_id, items)
+        response = turn(http, model_id, [last], conversation=conversation_id)
+    elif how == "input":
+        response = turn(http, model_id, [user("Before"), *items, last])
+    else:
+        first = turn(http, model_id, [user("Before"), *items])
+        response = turn(http, model_id, [last], previous_response_id=first["id"])
+    assert response["status"] == "completed"
+    assert len(input_items(http, response["id"])) >= len(items) + 2

@@ -8,10 +8,10 @@ import httpx2
 import pytest
 
 from harness.answers import ok, refused
-from harness.conversations import add, create, user
-from harness.histories import HELD
+from harness.conversations import create, user
+from harness.histories import HELD, second_turn
 from harness.tools import script
-from harness.turns import TIME, WEATHER, check_stored, input_items, messages_for, post, sent, turn
+from harness.turns import TIME, WEATHER, check_stored, messages_for, post, sent, turn
 from scripted_model import ScriptedModel
 
 
@@ -20,23 +20,12 @@ from scripted_model import ScriptedModel
 def test_a_history_with_every_type_of_item_is_accepted(
     http: httpx2.Client, model: ScriptedModel, tag: str, kind: str, how: str
 ) -> None:
-    items, last = HELD[kind], user(f"Go on. tag={tag}")
-    if how == "conversation":
-        conversation_id = create(http, [user("Before")])
-        add(http, conversation_id, items)
-        response = turn(http, "echo", [last], conversation=conversation_id)
-    elif how == "input":
-        response = turn(http, "echo", [user("Before"), *items, last])
-    else:
-        first = turn(http, "echo", [user("Before"), *items])
-        response = turn(http, "echo", [last], previous_response_id=first["id"])
-    assert response["status"] == "completed"
+    second_turn(http, "echo", kind, how, tag)
     messages = messages_for(model, tag)
     assert (messages[-1]["role"], messages[-1]["content"]) == ("user", f"Go on. tag={tag}")
     for message in messages:
         for call in message.get("tool_calls", ()):
             assert len(call["id"]) <= 40
-    assert len(input_items(http, response["id"])) >= len(items) + 2
 
 
 SYSTEM = {"role": "system", "content": "Rules"}

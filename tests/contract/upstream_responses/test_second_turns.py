@@ -8,9 +8,9 @@ import httpx2
 import pytest
 
 from harness.answers import refused
-from harness.conversations import add, create, items_of, user
-from harness.histories import HELD
-from harness.turns import TIME, WEATHER, input_items, post, sent, turn
+from harness.conversations import create, items_of, user
+from harness.histories import HELD, second_turn
+from harness.turns import TIME, WEATHER, post, sent, turn
 from scripted_model import ScriptedModel
 
 SEALED_ELSEWHERE = {"reasoning sealed elsewhere", "compaction"}
@@ -22,19 +22,8 @@ SEALED_ELSEWHERE = {"reasoning sealed elsewhere", "compaction"}
 def test_a_history_with_every_type_of_item_is_accepted(
     http: httpx2.Client, model: ScriptedModel, tag: str, kind: str, how: str
 ) -> None:
-    items, last = HELD[kind], user(f"Go on. tag={tag}")
-    if how == "conversation":
-        conversation_id = create(http, [user("Before")])
-        add(http, conversation_id, items)
-        response = turn(http, "upstream/echo", [last], conversation=conversation_id)
-    elif how == "input":
-        response = turn(http, "upstream/echo", [user("Before"), *items, last])
-    else:
-        first = turn(http, "upstream/echo", [user("Before"), *items])
-        response = turn(http, "upstream/echo", [last], previous_response_id=first["id"])
-    assert response["status"] == "completed"
+    second_turn(http, "upstream/echo", kind, how, tag)
     assert sent(model, tag)[0].body["input"][-1]["content"][0]["text"] == f"Go on. tag={tag}"
-    assert len(input_items(http, response["id"])) >= len(items) + 2
 
 
 @pytest.mark.parametrize("kind", sorted(SEALED_ELSEWHERE))
