@@ -29,9 +29,6 @@ FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 STEADY_SECONDS = 30.0
 """A worker that has run for so long and dies is replaced as if it were the first time."""
 
-CLOSING_SECONDS = 10.0
-"""What a worker gets at the end beyond the time in which requests and turns may finish, before it is killed."""
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -44,6 +41,7 @@ class _Worker:
     number: int
     process: asyncio.subprocess.Process
     channel: Channel
+    launch: Launch
 
 
 class Supervisor:
@@ -132,10 +130,11 @@ class Supervisor:
             except BaseException:
                 ours.close()
                 raise
-        worker = self._workers[number] = _Worker(number, process, await Channel.over(ours))
+        launch = Launch(self._loaded, self._shared_fd, number)
+        worker = self._workers[number] = _Worker(number, process, await Channel.over(ours), launch)
         try:
             with contextlib.suppress(OSError):  # it has ended already, which its exit code tells
-                await worker.channel.send_launch(Launch(self._loaded, self._shared_fd, number))
+                await worker.channel.send_launch(launch)
             yield worker
         finally:
             del self._workers[number]
@@ -187,7 +186,7 @@ class Supervisor:
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
-            seconds = self._settings.shutdown_timeout_seconds + CLOSING_SECONDS
+            seconds = worker.launch.seconds_to_end
             await asyncio.wait((ended,), timeout=seconds)
         if not ended.done():
             log.error("worker %d did not end within %g seconds; it is killed", worker.number, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -28,7 +29,7 @@ async def work(end: socket.socket) -> int:
         launch = await channel.launch()
         configure_logging(launch.loaded.config.server.log_level, f"worker {launch.number}")
         await _serve(launch, channel)
-    except asyncio.IncompleteReadError:  # the supervisor is gone already
+    except (asyncio.IncompleteReadError, ConnectionError):  # the supervisor is gone already
         return FAILED
     except StackError as error:
         channel.send(Failed("\n".join([str(error), *getattr(error, "__notes__", ())])))
@@ -40,26 +41,43 @@ async def work(end: socket.socket) -> int:
 
 async def _serve(launch: Launch, channel: Channel) -> None:
     host = launch.loaded.config.server.host
+    another_died = asyncio.Event()
+    listening = asyncio.create_task(_listen_to(channel, another_died, launch.seconds_to_end))
     async with Stack(launch.loaded, registry.provider_specs()) as stack:
-        obeying = asyncio.create_task(_obey(channel, stack))
+        mending = asyncio.create_task(_mend_after(another_died, stack))
         with socket.socket(fileno=launch.listener) as listener:
             await serve_stack(
                 stack, lambda port: channel.send(Serving(list(welcome_lines(stack, host, port)))), listener
             )
-        obeying.cancel()
+        mending.cancel()
     ignore_signals()
+    listening.cancel()
 
 
-async def _obey(channel: Channel, stack: Stack) -> None:
-    """Do what the supervisor says, and end when it does."""
-    async for line in channel.reader:
-        if line == MEND:
-            try:
-                await stack.mend()
-            except StackError as error:
-                log.warning("ending what another worker has left failed, and is tried again: %s", error)
+async def _listen_to(channel: Channel, another_died: asyncio.Event, seconds_to_end: float) -> None:
+    """Tell of workers that died, until the supervisor has ended; then end, too.
+
+    Nobody is left to kill a process that does not come to its end, so it does that itself: the kernel's alarm works
+    even where the interpreter hangs.
+    """
+    with contextlib.suppress(ConnectionError):  # it was killed before it had read what we told it
+        async for line in channel.reader:
+            if line == MEND:
+                another_died.set()
     log.error("the supervisor has ended; ending, too")
+    signal.setitimer(signal.ITIMER_REAL, seconds_to_end)
     signal.raise_signal(signal.SIGTERM)
+
+
+async def _mend_after(another_died: asyncio.Event, stack: Stack) -> None:
+    """End what another worker has left, whenever one has died."""
+    while True:
+        await another_died.wait()
+        another_died.clear()
+        try:
+            await stack.mend()
+        except StackError as error:
+            log.warning("ending what another worker has left failed, and is tried again: %s", error)
 
 
 def main() -> None:

@@ -20,6 +20,9 @@ from llama_conversations.config.loader import LoadedConfig
 MEND = b"mend\n"
 """Another worker has died: end what it has left."""
 
+CLOSING_SECONDS = 10.0
+"""What a worker gets at the end beyond the time in which requests and turns may finish, before it is killed."""
+
 _LENGTH_BYTES = 8
 
 
@@ -36,6 +39,11 @@ class Launch:
     loaded: LoadedConfig
     listener: int
     number: int
+
+    @property
+    def seconds_to_end(self) -> float:
+        """How long the worker may take to end once it is told to."""
+        return self.loaded.config.server.shutdown_timeout_seconds + CLOSING_SECONDS
 
 
 @dataclass(frozen=True)

@@ -62,23 +62,55 @@ async def test_a_worker_whose_supervisor_is_gone_before_it_began_does_not_begin(
     assert await worker.work(theirs) == worker.FAILED
 
 
-async def test_a_worker_goes_on_when_mending_fails_and_ends_with_its_supervisor(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Broken:
-        mended = 0
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What a worker raises for itself: signals, and the seconds of alarms before them."""
+    raised: list[object] = []
+    monkeypatch.setattr(signal, "raise_signal", raised.append)
+    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: raised.append(seconds))
+    return raised
 
+
+async def test_a_worker_mends_what_the_dead_have_left_however_often_that_fails() -> None:
+    tried: asyncio.Queue[None] = asyncio.Queue()
+
+    class Broken:
         async def mend(self) -> None:
-            self.mended += 1
+            tried.put_nowait(None)
             raise StorageUnavailable("away")
 
-    signals: list[int] = []
-    monkeypatch.setattr(signal, "raise_signal", signals.append)
     ours, theirs = await pair()
-    stack = Broken()
-    obeying = asyncio.create_task(worker._obey(theirs, cast("Stack", stack)))
-    ours.writer.write(MEND + b"something else\n" + MEND)
+    died = asyncio.Event()
+    tasks = [
+        asyncio.create_task(worker._listen_to(theirs, died, 1)),
+        asyncio.create_task(worker._mend_after(died, cast("Stack", Broken()))),
+    ]
+    for _ in range(2):
+        ours.writer.write(b"something else\n" + MEND)
+        await tried.get()
+    for task in tasks:
+        task.cancel()
+    await close(ours, theirs)
+
+
+async def test_a_worker_ends_with_its_supervisor_and_is_killed_where_it_cannot(signals: list[object]) -> None:
+    ours, theirs = await pair()
+    died = asyncio.Event()
+    ours.writer.write(MEND)
     await close(ours)
-    await obeying
-    assert (stack.mended, signals) == (2, [signal.SIGTERM])
+    await worker._listen_to(theirs, died, 40)
+    assert died.is_set()
+    assert signals == [40, signal.SIGTERM]
     await close(theirs)
+
+
+async def test_a_worker_ends_with_a_supervisor_that_was_killed_before_it_had_read_all(signals: list[object]) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    channel = await Channel.over(theirs)
+    channel.send(Serving(["unread"]))
+    assert ours.recv(1, socket.MSG_PEEK)  # it has arrived, and the kernel answers the other side with a reset
+    ours.close()
+    await worker._listen_to(channel, asyncio.Event(), 40)
+    assert signals == [40, signal.SIGTERM]
+    channel.writer.close()
