@@ -29,6 +29,18 @@ class PositionalStatement:
         given = {**self.literals, **parameters} if self.literals else parameters
         return [given[name] for name in self.names]
 
+    def together(self, rows: int) -> int:
+        """How many of ``rows`` one statement takes: a power of two (so few texts are made), or 1 if it is no INSERT."""
+        return 1 << (rows.bit_length() - 1) if self.sql.endswith(self._row) else 1
+
+    def for_rows(self, rows: int) -> str:
+        """The INSERT of so many rows, whose values follow one another."""
+        return self.sql + f", {self._row}" * (rows - 1)
+
+    @property
+    def _row(self) -> str:
+        return f"({', '.join('?' * len(self.names))})"
+
 
 class PositionalStatements:
     """The statements of a dialect that numbers its parameters."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,7 +145,7 @@ async def texts(storage: Storage, conversation_id: str, scope: AccessScope = ALI
     return [entry.id for entry in page.entries]
 
 
-def rows(path: Path, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[object, ...]]:
+def rows(path: Path, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
     """What a connection of its own sees."""
     if path.suffix == ".json":
         settings = json.loads(path.read_text())
@@ -153,7 +153,7 @@ def rows(path: Path, sql: str, parameters: Mapping[str, object] | None = None) -
         return query(settings["port"], settings["db"], sql)
     connection = sqlite3.connect(path)
     try:
-        return connection.execute(sql, parameters or {}).fetchall()
+        return connection.execute(sql, parameters).fetchall()
     finally:
         connection.close()
 

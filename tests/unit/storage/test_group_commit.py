@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+import sqlalchemy
+from sqlalchemy import bindparam, text
 
 from llama_conversations.errors import ShuttingDown, StorageUnavailable
-from llama_conversations.storage.dialects.sqlite import MAX_GROUP, SqliteDatabase
+from llama_conversations.storage import tables
+from llama_conversations.storage.dialects.sqlite import MAX_GROUP, MOST_ROWS, SqliteDatabase
 from llama_conversations.storage.unit_of_work import Row, Run, RunMany, Statement, Unit
 from unit.storage.support import opened_database, rows, run
 
@@ -132,9 +134,23 @@ async def test_a_statement_that_is_no_sql_fails_its_unit_and_the_database_goes_o
     for call in (database.write, database.read):
         with pytest.raises(StorageUnavailable):
             await call(run(GARBAGE))
-        with pytest.raises(sqlite3.ProgrammingError):
+        with pytest.raises(KeyError):
             await call(run(INSERT))  # a value is missing: a fault of ours, told as it is
     await database.write(insert("fine"))
+
+
+async def test_rows_are_inserted_by_few_statements_in_their_order(database: SqliteDatabase, path: Path) -> None:
+    columns = ("kind", "provider_id", "identifier", "data")
+    whole = Statement(sqlalchemy.insert(tables.resources).values({name: bindparam(name) for name in columns}))
+    sets = [dict(zip(columns, ("k", "p", f"n{n:03}", str(n)), strict=True)) for n in range(2 * MOST_ROWS + 7)]
+
+    def unit() -> Unit[None]:
+        yield RunMany(whole, sets)
+
+    with statements_of_writer(database) as statements:
+        await database.write(unit())
+    assert sum(statement.startswith("INSERT") for statement in statements) == 2 + 3  # 64 twice; 4, 2 and 1
+    assert rows(path, "SELECT * FROM resources ORDER BY identifier") == [tuple(each.values()) for each in sets]
 
 
 async def test_returning_rows_are_sent_to_the_unit(database: SqliteDatabase) -> None:

@@ -20,7 +20,8 @@ from llama_conversations.storage import (
     sql_responses,
     sql_retention,
 )
-from llama_conversations.storage.dialects.sqlite import _SQL, _Statements
+from llama_conversations.storage.dialects.compiled import PositionalStatements
+from llama_conversations.storage.dialects.sqlite import _SQL
 from llama_conversations.storage.tables import metadata
 from llama_conversations.storage.unit_of_work import Statement
 from unit.storage.support import opened, rows
@@ -60,9 +61,9 @@ STATEMENTS = dict(pair for module in MODULES for pair in statements(module))
 
 
 def plan(path: Path, statement: Statement) -> list[str]:
-    compiled = _Statements().compiled(statement)
-    parameters = dict.fromkeys(statement.clause.compile(dialect=_SQL).params, "[]") | dict(compiled.literals)
-    return [str(step[3]) for step in rows(path, f"EXPLAIN QUERY PLAN {compiled.sql}", parameters)]
+    compiled = PositionalStatements(_SQL).compiled(statement)
+    values = compiled.values(dict.fromkeys(compiled.names, "[]") | dict(compiled.literals))
+    return [str(step[3]) for step in rows(path, f"EXPLAIN QUERY PLAN {compiled.sql}", values)]
 
 
 @pytest.fixture(scope="module")
