@@ -26,7 +26,8 @@ from llama_conversations.storage.expressions import in_json_array, now_ms, turn_
 from llama_conversations.storage.records import QUEUED_EVENTS, TERMINAL, EventRecord, Job, ResponseRecord
 from llama_conversations.storage.scopes import owned_by, scope_parameters
 from llama_conversations.storage.sql_events import insert_events
-from llama_conversations.storage.sql_responses import RESPONSE_FIELDS, free_held, lock_held, read_response
+from llama_conversations.storage.sql_leases import free_held, lock_held
+from llama_conversations.storage.sql_responses import RESPONSE_FIELDS, read_response
 from llama_conversations.storage.tables import conversations, response_events, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 

@@ -29,7 +29,7 @@ from llama_conversations.errors import (
 from llama_conversations.ids import RESPONSE_PREFIX, partition_in
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_response, with_result, without_response
-from llama_conversations.storage.expressions import in_json_array, now_ms, unindexed
+from llama_conversations.storage.expressions import now_ms
 from llama_conversations.storage.records import (
     HistoryMark,
     Page,
@@ -42,6 +42,7 @@ from llama_conversations.storage.records import (
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.sql_conversations import check_distinct, insert_items
 from llama_conversations.storage.sql_events import insert_events
+from llama_conversations.storage.sql_leases import NO_LEASE, free_held, leasing_nodes, lock_held, renew_leases, sweep
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 
@@ -50,9 +51,6 @@ IN_DOUBT_SECONDS = 30.0
 
 AGAIN_SECONDS = 0.2
 """Between two tries."""
-
-SWEEP_BATCH = 100
-"""Expired turns that one sweep takes."""
 
 RESPONSE_FIELDS = tuple(
     responses.c[name]
@@ -71,7 +69,6 @@ RESPONSE_FIELDS = tuple(
 )
 _THIS = (responses.c.id == bindparam("id"), *owned_by(responses))
 _THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned_by(conversations))
-_NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 _NEW_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
 
 _MARK = (conversations.c.edition, conversations.c.next_position)
@@ -89,26 +86,8 @@ _LEASE_CONVERSATION = Statement(
 _END_LEASE = Statement(
     update(conversations)
     .where(*_THIS_CONVERSATION, conversations.c.lease_holder == bindparam("holder"))
-    .values(next_position=conversations.c.next_position + bindparam("count"), lease_holder=null(), **_NO_LEASE)
+    .values(next_position=conversations.c.next_position + bindparam("count"), lease_holder=null(), **NO_LEASE)
     .returning(*_MARK)
-)
-_LOCK_HELD = Statement(
-    select(conversations.c.id)
-    .where(
-        conversations.c.id == bindparam("conversation_id"),
-        conversations.c.lease_holder == bindparam("holder"),
-        conversations.c.lease_node.is_(None),
-    )
-    .with_for_update()
-)
-_FREE_CONVERSATION = Statement(
-    update(conversations)
-    .where(
-        conversations.c.id == bindparam("conversation_id"),
-        conversations.c.lease_holder == bindparam("holder"),
-        conversations.c.lease_node.is_(None),
-    )
-    .values(lease_holder=null(), **_NO_LEASE)
 )
 _INSERT = Statement(
     insert(responses).values(
@@ -123,60 +102,12 @@ _INSERT = Statement(
 _FINISH = Statement(
     update(responses)
     .where(*_THIS, responses.c.lease_node == bindparam("node"))
-    .values(status=bindparam("status_"), head=bindparam("head_"), output=bindparam("output_"), **_NO_LEASE)
+    .values(status=bindparam("status_"), head=bindparam("head_"), output=bindparam("output_"), **NO_LEASE)
     .returning(responses.c.id)
 )
 _SELECT = Statement(select(*RESPONSE_FIELDS).where(*_THIS))
 _SELECT_CONVERSATION_OF = Statement(select(responses.c.conversation_id).where(*_THIS))
 _DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
-
-_RENEW = tuple(
-    Statement(
-        update(holder.table)
-        .where(
-            holder.table.c.lease_node.is_not(None),
-            holder.table.c.lease_node == bindparam("node_"),
-            in_json_array(holder, bindparam("holders")),
-        )
-        .values(lease_expires_at=now_ms() + bindparam("lease_ms"))
-    )
-    for holder in (conversations.c.lease_holder, responses.c.id)
-)
-_SELECT_NODES = tuple(
-    Statement(select(table.c.lease_node).where(table.c.lease_node.is_not(None)).distinct())
-    for table in (conversations, responses)
-)
-_EXPIRED = {
-    table: and_(
-        table.c.lease_node.is_not(None),
-        or_(
-            table.c.lease_expires_at < now_ms(),
-            in_json_array(table.c.lease_node, bindparam("dead_nodes")),
-        ),
-    )
-    for table in (conversations, responses)
-}
-_FREE_EXPIRED = Statement(
-    update(conversations)
-    .where(
-        conversations.c.id.in_(
-            select(conversations.c.id).where(_EXPIRED[conversations]).with_for_update(skip_locked=True)
-        )
-    )
-    .values(lease_holder=null(), **_NO_LEASE)
-)
-_SELECT_EXPIRED = Statement(
-    select(responses.c.id, responses.c.head, responses.c.conversation_id)
-    .where(_EXPIRED[responses])
-    .order_by(unindexed(responses.c.id))  # all sweeps lock them in one order
-    .limit(bindparam("limit"))
-)
-_FAIL = Statement(
-    update(responses)
-    .where(responses.c.id == bindparam("id_"), _EXPIRED[responses])
-    .values(status="failed", head=bindparam("head_"), **_NO_LEASE)
-    .returning(responses.c.id)
-)
 
 _newest = select(*RESPONSE_FIELDS, literal(0).label("depth")).where(*_THIS).cte("chain", recursive=True)
 _chain = _newest.union_all(
@@ -285,15 +216,15 @@ class SqlResponseStore:
         """Renew leases of this node."""
         holders = orjson.dumps(list(response_ids)).decode()
         lease = {"node_": self._lease["node"], "lease_ms": self._lease["lease_ms"], "holders": holders}
-        await self._database.write(_renew(lease))
+        await self._database.write(renew_leases(lease))
 
     async def sweep(self, failed: Callable[[str], str]) -> Sequence[str]:
         """End turns whose node has died."""
-        nodes = await self._database.read(_leasing_nodes())
+        nodes = await self._database.read(leasing_nodes())
         if not nodes:
             return ()
         dead = orjson.dumps(list(self._database.dead_nodes(nodes))).decode()
-        return await self._database.write(_sweep(dead, failed))
+        return await self._database.write(sweep(dead, failed))
 
     async def get(self, scope: AccessScope, response_id: str) -> ResponseRecord:
         """Read a response."""
@@ -369,49 +300,6 @@ def _unclaim(scope: AccessScope, response_id: str, conversation_id: str | None) 
         this = {"conversation_id": conversation_id, **scope_parameters(scope)}
         yield Run(_END_LEASE, {**this, "holder": response_id, "count": 0})
     yield Run(_DELETE, _this(scope, response_id))
-
-
-def _renew(lease: dict[str, SqlValue]) -> Unit[None]:
-    for statement in _RENEW:
-        yield Run(statement, lease)
-
-
-def _leasing_nodes() -> Unit[set[str]]:
-    nodes: set[str] = set()
-    for statement in _SELECT_NODES:
-        rows = yield Run(statement, {})
-        nodes.update(cast("str", row[0]) for row in rows)
-    return nodes
-
-
-def _sweep(dead_nodes: str, failed: Callable[[str], str]) -> Unit[Sequence[str]]:
-    yield Run(_FREE_EXPIRED, {"dead_nodes": dead_nodes})
-    rows = yield Run(_SELECT_EXPIRED, {"dead_nodes": dead_nodes, "limit": SWEEP_BATCH})
-    swept = []
-    for response_id, head, conversation_id in cast("Sequence[tuple[str, str, str | None]]", rows):
-        yield from lock_held(conversation_id, response_id)
-        if (yield Run(_FAIL, {"id_": response_id, "head_": failed(head), "dead_nodes": dead_nodes})):
-            yield from free_held(conversation_id, response_id)
-            swept.append(response_id)
-    return swept
-
-
-def lock_held(conversation_id: str | None, response_id: str) -> Unit[None]:
-    """Part of a unit of work that is about to end a response: a conversation is locked before its responses.
-
-    So nobody who ends a turn and locks both waits for somebody who waits for him.
-    """
-    if conversation_id is not None:
-        yield Run(_LOCK_HELD, {"conversation_id": conversation_id, "holder": response_id})
-
-
-def free_held(conversation_id: str | None, response_id: str) -> Unit[None]:
-    """Part of a unit of work: give back a conversation that a response holds without a node, in the background.
-
-    A turn of a living process gives back its conversation itself.
-    """
-    if conversation_id is not None:
-        yield Run(_FREE_CONVERSATION, {"conversation_id": conversation_id, "holder": response_id})
 
 
 def _get(scope: AccessScope, response_id: str) -> Unit[ResponseRecord]:

@@ -32,13 +32,15 @@
             chat_deltas.py, think_tags.py                                                   chunks -> deltas
           responses_wire.py       in the Responses API; responses_input.py: what it takes of a history
         call_order.py             deltas, so that each call is together
-        output.py                 deltas -> output items and their events; output_items.py: each type of item
+        output.py                 deltas -> output items and their events
+          output_items.py         each type of item; output_calls.py: calls of tools
       snapshot.py                 the response object at any moment; failures.py: its error
       sealing.py, secrets.py      what clients carry and cannot read: thoughts, compactions
     obfuscation.py                padding of streams
     tasks.py                      what asyncio lacks
 
 Where an event comes from: ``created``, ``in_progress``, ``error`` and the terminal one from ``engine.py`` (``created``
-and ``queued`` of background responses from ``background.py``); all others from ``output_items.py``, made by
-``output.py`` or, for tool servers, by ``toolbox.py``; or, as they came, from an upstream that speaks the Responses API.
+and ``queued`` of background responses from ``background.py``); all others from ``output_items.py`` and
+``output_calls.py``, made by ``output.py`` or, for tool servers, by ``toolbox.py``; or, as they came, from an upstream
+that speaks the Responses API.
 """

@@ -27,16 +27,8 @@ from llama_conversations.services.responses.chat_deltas import (
     TextDelta,
     ToolCallDelta,
 )
-from llama_conversations.services.responses.output_items import (
-    CALLS,
-    FunctionCallItem,
-    GrowingCall,
-    GrowingItem,
-    McpCallItem,
-    MessageItem,
-    PassedItem,
-    ReasoningItem,
-)
+from llama_conversations.services.responses.output_calls import CALLS, FunctionCallItem, GrowingCall, McpCallItem
+from llama_conversations.services.responses.output_items import GrowingItem, MessageItem, PassedItem, ReasoningItem
 from llama_conversations.services.responses.web_search_item import WebSearchItem
 from llama_conversations.wire.events import Event, JsonObject
 from llama_conversations.wire.items import INPUT_ITEM, ITEM_TYPES, Status

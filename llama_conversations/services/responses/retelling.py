@@ -8,7 +8,8 @@ from typing import cast
 from pydantic_core import from_json, to_json
 
 from llama_conversations.services.responses.chat_deltas import RefusalDelta, TextDelta
-from llama_conversations.services.responses.output_items import FunctionCallItem, MessageItem
+from llama_conversations.services.responses.output_calls import FunctionCallItem
+from llama_conversations.services.responses.output_items import MessageItem
 from llama_conversations.services.responses.snapshot import terminal_event
 from llama_conversations.storage.records import ResponseStatus
 from llama_conversations.wire.base import JsonValue

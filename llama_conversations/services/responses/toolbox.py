@@ -23,7 +23,7 @@ from llama_conversations.services.responses.mcp_tools import (
     lists_enough,
 )
 from llama_conversations.services.responses.output import Output, Place, ServerCall, client_function
-from llama_conversations.services.responses.output_items import (
+from llama_conversations.services.responses.output_calls import (
     ApprovalRequestItem,
     CustomCallItem,
     GrowingCall,

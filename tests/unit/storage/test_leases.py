@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llama_conversations.errors import ConversationLocked, TurnLost
-from llama_conversations.storage import sql_responses
+from llama_conversations.storage import sql_leases
 from llama_conversations.storage.open import Storage
 from llama_conversations.storage.records import ResponseRecord, TurnClaim
 from unit.storage.support import (
@@ -177,7 +177,7 @@ async def test_a_sweep_frees_a_conversation_whose_turn_is_not_stored(
 async def test_a_sweep_takes_a_batch_and_the_next_one_the_rest(
     storage: Storage, expire_leases: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql_responses, "SWEEP_BATCH", 3)
+    monkeypatch.setattr(sql_leases, "SWEEP_BATCH", 3)
     turns = [await claimed(storage, None) for _ in range(5)]
     expire_leases()
     swept = [await storage.responses.sweep(failed) for _ in range(3)]

@@ -95,8 +95,8 @@ def test_a_partition_is_a_range_of_ids(plans: Mapping[str, str]) -> None:
 
 def test_leases_and_what_waits_are_looked_for_among_them_alone(plans: Mapping[str, str]) -> None:
     for name, index in {
-        "sql_responses._FREE_EXPIRED": "conversations_leased",
-        "sql_responses._SELECT_EXPIRED": "responses_leased",
+        "sql_leases._FREE_EXPIRED": "conversations_leased",
+        "sql_leases._SELECT_EXPIRED": "responses_leased",
         "sql_jobs._TAKE": "responses_queued",
         "sql_jobs._COUNT_QUEUED": "responses_queued",
     }.items():

@@ -15,6 +15,7 @@ from llama_conversations.storage import (
     sql_events,
     sql_idempotency,
     sql_jobs,
+    sql_leases,
     sql_prompts,
     sql_registry,
     sql_responses,
@@ -28,6 +29,7 @@ from unit.storage.support import opened, rows
 
 MODULES = (
     sql_conversations,
+    sql_leases,
     sql_responses,
     sql_jobs,
     sql_events,

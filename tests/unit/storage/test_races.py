@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llama_conversations.errors import QueueFull, TurnLost
-from llama_conversations.storage import sql_idempotency, sql_jobs, sql_responses
+from llama_conversations.storage import sql_idempotency, sql_jobs, sql_leases, sql_responses
 from llama_conversations.storage.dialects import postgresql
 from llama_conversations.storage.dialects.postgresql import Connection, PostgresqlDatabase
 from llama_conversations.storage.open import Storage
@@ -95,7 +95,7 @@ async def created(storage: Storage) -> str:
 async def test_a_turn_that_would_end_while_it_is_swept_is_lost(storage: Storage, paused: PausedDatabase) -> None:
     hasty, turn = SqlResponseStore(paused, -1), response(conversation_id=await created(storage))
     await hasty.claim(ALICE, claim_of(turn))
-    async with meeting(paused, hasty.sweep(failed), sql_responses._FAIL) as sweep:
+    async with meeting(paused, hasty.sweep(failed), sql_leases._FAIL) as sweep:
         commit = asyncio.ensure_future(hasty.commit(ALICE, commit_of(turn)))
     assert sweep.result() == [turn.id]
     with pytest.raises(TurnLost):
@@ -106,7 +106,7 @@ async def test_a_turn_that_would_end_while_it_is_swept_is_lost(storage: Storage,
 async def test_a_response_that_ends_while_it_is_swept_is_not_failed(storage: Storage, paused: PausedDatabase) -> None:
     hasty, turn = SqlResponseStore(paused, -1), response()
     await hasty.claim(ALICE, claim_of(turn))
-    async with meeting(paused, hasty.sweep(failed), sql_responses._FAIL) as sweep:
+    async with meeting(paused, hasty.sweep(failed), sql_leases._FAIL) as sweep:
         await hasty.commit(ALICE, commit_of(turn))
     assert sweep.result() == []
     assert (await storage.responses.get(ALICE, turn.id)).status == "completed"
