@@ -29,9 +29,10 @@ class PositionalStatement:
         given = {**self.literals, **parameters} if self.literals else parameters
         return [given[name] for name in self.names]
 
-    def together(self, rows: int) -> int:
-        """How many of ``rows`` one statement takes: a power of two (so few texts are made), or 1 if it is no INSERT."""
-        return 1 << (rows.bit_length() - 1) if self.sql.endswith(self._row) else 1
+    @property
+    def inserts_a_row(self) -> bool:
+        """Whether it is an INSERT of one row and nothing else, so that ``for_rows`` makes one of many."""
+        return self.sql.endswith(f" VALUES {self._row}")
 
     def for_rows(self, rows: int) -> str:
         """The INSERT of so many rows, whose values follow one another."""

@@ -103,13 +103,11 @@ def _run(connection: sqlite3.Connection, statements: PositionalStatements, step:
     compiled = statements.compiled(step.statement)
     if isinstance(step, Run):
         return connection.execute(compiled.sql, compiled.values(step.parameters)).fetchall()
-    at = 0
-    while at < len(step.parameters):
-        together = compiled.together(min(len(step.parameters) - at, MOST_ROWS))
-        rows = step.parameters[at : at + together]
+    most = MOST_ROWS if compiled.inserts_a_row else 1
+    for at in range(0, len(step.parameters), most):
+        rows = step.parameters[at : at + most]
         values = [value for row in rows for value in compiled.values(row)]
-        connection.execute(compiled.for_rows(together), values)
-        at += together
+        connection.execute(compiled.for_rows(len(rows)), values)
     return ()
 
 
