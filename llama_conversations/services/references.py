@@ -17,6 +17,10 @@ FindItem: TypeAlias = Callable[[str], Awaitable[ItemRecord]]
 """From an item's id to the item that the caller may read. Errors: ``ReferencedItemNotFound``."""
 
 
+_MAY_STAND_FOR_OTHERS = frozenset({ItemReference, McpCall, McpListTools})
+"""Types of items that may stand for a stored one. Compared, for pydantic makes a long way of asking for an instance."""
+
+
 class ItemFinder:
     """Finds stored items by their id alone, in conversations and in responses."""
 
@@ -53,7 +57,7 @@ async def prepare_input(items: Sequence[InputItem], partition: str, param: str, 
     """
     records: list[ItemRecord] = []
     for index, item in enumerate(items):
-        stored = await _stored(item, find)
+        stored = await _stored(item, find) if type(item) in _MAY_STAND_FOR_OTHERS else None
         records.append(prepare_item(item, partition, f"{param}[{index}]") if stored is None else stored)
     return records
 
