@@ -13,7 +13,7 @@ from typing import cast
 
 import orjson
 from pydantic_core import from_json, to_json
-from sqlalchemy import and_, bindparam, delete, insert, literal, null, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, func, insert, literal, null, or_, select, tuple_, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import (
@@ -118,6 +118,13 @@ _chain = _newest.union_all(
 _SELECT_CHAIN = Statement(
     select(*(_chain.c[column.name] for column in RESPONSE_FIELDS)).order_by(_chain.c.depth.desc())
 )
+
+_LINK = (responses.c.id, responses.c.previous_response_id)
+_newest_link = select(*_LINK).where(*_THIS).cte("links", recursive=True)
+_links = _newest_link.union_all(
+    select(*_LINK).join(_newest_link, and_(responses.c.id == _newest_link.c.previous_response_id, *owned_by(responses)))
+)
+_COUNT_LINKS = Statement(select(func.count()).select_from(_links))
 
 _SELECT_FROM_PARTITION = Statement(
     select(responses.c.input, responses.c.output).where(
@@ -242,6 +249,10 @@ class SqlResponseStore:
         """Read a response and all before it."""
         return await self._database.read(_read_chain(scope, response_id))
 
+    async def chain_length(self, scope: AccessScope, response_id: str) -> int:
+        """Count a response and those before it."""
+        return await self._database.read(_count_links(scope, response_id))
+
     async def find_item(self, scope: AccessScope, item_id: str) -> str | None:
         """Find an item that is referred to by its id alone."""
         return await self._database.read(_find_item(scope, item_id))
@@ -342,6 +353,11 @@ def _read_chain(scope: AccessScope, response_id: str) -> Unit[Sequence[ResponseR
     if missing is not None:
         raise PreviousResponseNotFound(missing)
     return chain
+
+
+def _count_links(scope: AccessScope, response_id: str) -> Unit[int]:
+    [[length]] = yield Run(_COUNT_LINKS, _this(scope, response_id))
+    return cast("int", length)
 
 
 def _find_item(scope: AccessScope, item_id: str) -> Unit[str | None]:

@@ -168,6 +168,14 @@ class ResponseStore(Protocol):
         ...
 
     @abstractmethod
+    async def chain_length(self, scope: AccessScope, response_id: str) -> int:
+        """How many of these there are, from the response back to the first, or to a gap; 0 without the response.
+
+        What is in a response that has ended never changes: a chain of the same length is the same chain.
+        """
+        ...
+
+    @abstractmethod
     async def find_item(self, scope: AccessScope, item_id: str) -> str | None:
         """JSON text of the input or output item of that id in a response of its partition."""
         ...

@@ -93,6 +93,20 @@ class ContextReader:
         Errors: ``PreviousResponseNotFound``; ``InvalidParameter`` when the response did not end well;
         ``DuplicateItem`` when the chain holds one of ``own``.
         """
+        history = self._histories.get(previous_response_id)
+        if history is None or history.links != await self._responses.chain_length(scope, previous_response_id):
+            history = await self._read_chain(scope, previous_response_id)
+            self._histories.put(previous_response_id, history)
+        _check_new(own, history.ids)
+        return history
+
+    def chained(self, response_id: str, previous_id: str, history: History, items: Sequence[ItemRecord]) -> None:
+        """Take note that a response is the next in a chain, behind a history. Few chains fork: only the end is kept."""
+        if history.links is not None:
+            self._histories.forget(previous_id)
+            self._histories.put(response_id, history.continued(items, links=history.links + 1))
+
+    async def _read_chain(self, scope: AccessScope, previous_response_id: str) -> History:
         chain = await self._responses.chain(scope, previous_response_id)
         last = chain[-1]
         if last.status not in _CONTINUABLE:
@@ -101,9 +115,9 @@ class ContextReader:
                 param="previous_response_id",
                 code=None,
             )
-        history = History([item for response in chain for item in await self._of_response(scope, response)])
-        _check_new(own, history.ids)
-        return history
+        items = [item for response in chain for item in await self._of_response(scope, response)]
+        # Of what was in a conversation, items may be deleted: how many responses there are does not tell.
+        return History(items, links=len(chain) if chain[0].conversation_id is None else None)
 
     def of_connection(self, remembered: Sequence[ItemRecord], own: Sequence[ItemRecord]) -> History:
         """What a connection remembers. Errors: ``DuplicateItem`` when it holds one of ``own``."""

@@ -187,8 +187,11 @@ class RunningTurn:
     async def _store(self, commit: TurnCommit, outcome: Outcome) -> None:
         reaches = await self._responses.commit(self.turn.scope, commit)
         self._ended(outcome, commit.head)  # at once: a turn that is cancelled now has ended all the same
+        history, previous = self._rounds.history, self.turn.request.previous_response_id
         if reaches is not None and commit.conversation_id is not None:
-            self._around.context.appended(commit.conversation_id, self._rounds.history, commit.items, reaches)
+            self._around.context.appended(commit.conversation_id, history, commit.items, reaches)
+        elif previous is not None and commit.stored and self.ended_well:
+            self._around.context.chained(commit.response_id, previous, history, commit.items)
 
     def _ended(self, outcome: Outcome, head: str) -> None:
         self._stage = Stage.ENDED

@@ -27,22 +27,27 @@ class History:
 
     Attributes:
         mark: What it is of a conversation, as the store knows it.
+        links: Of how many responses it is all that was said, where it is a whole chain's; otherwise ``None``.
         ids: The items' ids.
         settled: The messages of its beginning.
         size: What it takes in memory, in bytes, roughly; twice the texts, for they are kept as messages, too.
     """
 
-    __slots__ = ("ids", "mark", "records", "settled", "size")
+    __slots__ = ("ids", "links", "mark", "records", "settled", "size")
 
-    def __init__(self, records: Sequence[ItemRecord] = (), mark: HistoryMark | None = None) -> None:
-        self.records, self.mark = records, mark
+    def __init__(
+        self, records: Sequence[ItemRecord] = (), mark: HistoryMark | None = None, links: int | None = None
+    ) -> None:
+        self.records, self.mark, self.links = records, mark, links
         self.ids: AbstractSet[str] = {record.id for record in records}
         self.size = sum(_size(record) for record in records)
         self.settled = NOTHING_SETTLED
 
-    def continued(self, records: Sequence[ItemRecord], mark: HistoryMark | None) -> History:
+    def continued(
+        self, records: Sequence[ItemRecord], mark: HistoryMark | None = None, links: int | None = None
+    ) -> History:
         """The same with more items behind it."""
-        longer = History(records, mark)
+        longer = History(records, mark, links)
         longer.records = [*self.records, *records]
         longer.ids = self.ids | longer.ids
         longer.size += self.size
@@ -134,28 +139,32 @@ class Histories:
 
     def __init__(self, max_bytes: int = CACHED_BYTES) -> None:
         self._max_bytes, self._bytes = max_bytes, 0
-        self._by_conversation: OrderedDict[str, History] = OrderedDict()
+        self._by_end: OrderedDict[str, History] = OrderedDict()
 
-    def get(self, conversation_id: str) -> History | None:
-        """The conversation's history as it was last read; what it holds now is for the store to say."""
-        found = self._by_conversation.get(conversation_id)
+    def get(self, end: str) -> History | None:
+        """The history of a conversation as it was last read, or of a chain; what is there now the store must say.
+
+        Args:
+            end: The id of the conversation, or of the chain's last response.
+        """
+        found = self._by_end.get(end)
         if found is not None:
-            self._by_conversation.move_to_end(conversation_id)
+            self._by_end.move_to_end(end)
         return found
 
-    def put(self, conversation_id: str, history: History) -> None:
-        """Keep a history that was just read."""
-        self.forget(conversation_id)
-        if history.mark is None or history.size > self._max_bytes:
+    def put(self, end: str, history: History) -> None:
+        """Keep a history that was just read, if the store can say later whether it is still true."""
+        self.forget(end)
+        if (history.mark is None and history.links is None) or history.size > self._max_bytes:
             return
-        self._by_conversation[conversation_id] = history
+        self._by_end[end] = history
         self._bytes += history.size
         while self._bytes > self._max_bytes:
-            self.forget(next(iter(self._by_conversation)))
+            self.forget(next(iter(self._by_end)))
 
-    def forget(self, conversation_id: str) -> None:
-        """Keep nothing of a conversation."""
-        gone = self._by_conversation.pop(conversation_id, None)
+    def forget(self, end: str) -> None:
+        """Keep nothing of a conversation, or of a chain."""
+        gone = self._by_end.pop(end, None)
         if gone is not None:
             self._bytes -= gone.size
 

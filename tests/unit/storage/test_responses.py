@@ -205,6 +205,7 @@ async def test_a_chain_of_a_thousand_responses_is_read_oldest_first(storage: Sto
     assert [link.id for link in chain] == ids
     assert [link.input for link in chain[:2]] == ['[{"id":"0"}]', '[{"id":"1"}]']
     assert [link.id for link in await storage.responses.chain(ALICE, ids[2])] == ids[:3]
+    assert [await storage.responses.chain_length(ALICE, ids[n]) for n in (0, 2, 999)] == [1, 3, 1000]
 
 
 async def test_a_broken_chain_names_the_response_that_is_missing(storage: Storage) -> None:
@@ -216,6 +217,7 @@ async def test_a_broken_chain_names_the_response_that_is_missing(storage: Storag
         with pytest.raises(PreviousResponseNotFound) as found:
             await storage.responses.chain(ALICE, broken)
         assert found.value.response_id == missing
+    assert [await storage.responses.chain_length(ALICE, link.id) for link in (first, second, third)] == [0, 1, 2]
 
 
 async def test_two_turns_may_continue_one_response(storage: Storage) -> None:

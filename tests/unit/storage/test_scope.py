@@ -120,6 +120,7 @@ EMPTY: dict[str, Call] = {
     "ConversationStore.find_item": lambda t, s: t.storage.conversations.find_item(s, t.item, None),
     "ConversationStore.list": lambda t, s: _entries(t.storage.conversations.list(s, PAGE, {})),
     "ConversationStore.list filtered": lambda t, s: _entries(t.storage.conversations.list(s, PAGE, {"a": "1"})),
+    "ResponseStore.chain_length": lambda t, s: t.storage.responses.chain_length(s, t.response),
     "ResponseStore.find_item": lambda t, s: t.storage.responses.find_item(s, t.item),
     "ResponseStore.list": lambda t, s: _entries(t.storage.responses.list(s, PAGE, None)),
     "ResponseStore.list of model": lambda t, s: _entries(t.storage.responses.list(s, PAGE, "gpt")),

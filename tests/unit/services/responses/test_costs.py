@@ -49,6 +49,30 @@ async def test_a_turn_behind_a_known_history_reads_nothing_and_looks_at_what_is_
     assert sum(looked_at) <= length + 8
 
 
+async def test_a_turn_behind_a_known_chain_reads_none_of_its_responses_and_tells_all_of_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    responses, reads = desk.storage.responses, list[str]()
+    read_chain = responses.chain
+
+    async def noted(scope: AccessScope, response_id: str) -> object:
+        reads.append(response_id)
+        return await read_chain(scope, response_id)
+
+    monkeypatch.setattr(responses, "chain", noted)
+    ids, previous = list[str](), None
+    for number in range(5):
+        [*_, last] = await desk.events(input=f"turn {number}", previous_response_id=previous)
+        previous = last["response"]["id"]
+        ids.append(previous)
+    assert reads == ids[:1]
+    warm = desk.model.bodies[-1]["messages"]
+    await desk.events(input="turn 4", previous_response_id=ids[3])  # a fork: of a chain, only the end is kept
+    assert reads == [ids[0], ids[3]]
+    assert desk.model.bodies[-1]["messages"] == warm
+    assert len(warm) == 9  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_only_the_claim_of_a_turn_whose_caller_is_told_of_it_waits_for_the_disk(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, streamed: bool
