@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,23 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from llama_conversations.storage.unit_of_work import Parameters, SqlValue, Statement
+
+_ROW = re.compile(r"(.*) VALUES \(([^()]*)\)(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class RowInsert:
+    """An INSERT of one row whose values are all given, in pieces: of these, one of many rows is made.
+
+    Attributes:
+        head: What stands before ``VALUES``.
+        values: The placeholders of the row.
+        tail: What stands behind the row.
+    """
+
+    head: str
+    values: Sequence[str]
+    tail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +36,18 @@ class PositionalStatement:
     Attributes:
         names: Of the values, in the order in which they are given.
         literals: The values of those that SQLAlchemy took out of the statement.
+        insert: The statement in pieces, if it inserts a row.
     """
 
     sql: str
     names: Sequence[str]
     literals: Parameters
+    insert: RowInsert | None
 
     def values(self, parameters: Parameters) -> Sequence[SqlValue]:
         """The values in their order."""
         given = {**self.literals, **parameters} if self.literals else parameters
         return [given[name] for name in self.names]
-
-    @property
-    def inserts_a_row(self) -> bool:
-        """Whether it is an INSERT of one row and nothing else, so that ``for_rows`` makes one of many."""
-        return self.sql.endswith(f" VALUES {self._row}")
-
-    def for_rows(self, rows: int) -> str:
-        """The INSERT of so many rows, whose values follow one another."""
-        return self.sql + f", {self._row}" * (rows - 1)
-
-    @property
-    def _row(self) -> str:
-        return f"({', '.join('?' * len(self.names))})"
 
 
 class PositionalStatements:
@@ -61,4 +68,15 @@ class PositionalStatements:
         compiled = statement.clause.compile(dialect=self._dialect)
         assert isinstance(compiled, SQLCompiler)  # noqa: S101  (what a dialect makes of a clause that is no DDL)
         literals = {name: value for name, value in compiled.params.items() if value is not None}
-        return PositionalStatement(str(compiled), tuple(compiled.positiontup or ()), literals)
+        sql, names = str(compiled), tuple(compiled.positiontup or ())
+        return PositionalStatement(sql, names, literals, _row_insert(sql, names))
+
+
+def _row_insert(sql: str, names: Sequence[str]) -> RowInsert | None:
+    pieces = _ROW.fullmatch(sql)
+    if pieces is None:
+        return None
+    head, row, tail = pieces.groups()
+    values = row.split(", ")
+    is_given = len(values) == len(names) and all(value[0] in "?$" for value in values)
+    return RowInsert(head, values, tail) if is_given else None

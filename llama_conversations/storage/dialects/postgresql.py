@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.engine.interfaces import Dialect
 
 from llama_conversations.errors import ShuttingDown
-from llama_conversations.storage.dialects.compiled import PositionalStatements
+from llama_conversations.storage.dialects.compiled import PositionalStatements, RowInsert
 from llama_conversations.storage.dialects.postgresql_failures import (
     DRIVER_ERRORS,
     commit_failure,
@@ -67,8 +67,8 @@ class Connection(Protocol):
         """Run statements without parameters in one round trip; the last one's command tag."""
         ...
 
-    async def fetch(self, query: str, *values: SqlValue) -> Sequence[Row]:
-        """Run a statement; its rows."""
+    async def fetch(self, query: str, *values: SqlValue | Sequence[SqlValue]) -> Sequence[Row]:
+        """Run a statement; its rows. A sequence is an array."""
         ...
 
     async def executemany(self, query: str, values: Sequence[Sequence[SqlValue]]) -> None:
@@ -248,7 +248,11 @@ class PostgresqlDatabase:
         if isinstance(step, Run):
             rows: Sequence[Row] = await connection.fetch(compiled.sql, *compiled.values(step.parameters))
             return rows
-        await connection.executemany(compiled.sql, [compiled.values(each) for each in step.parameters])
+        values = [compiled.values(each) for each in step.parameters]
+        if compiled.insert is None:
+            await connection.executemany(compiled.sql, values)
+        elif values:
+            await connection.fetch(_insert_of_arrays(compiled.insert), *zip(*values, strict=True))
         return ()
 
     async def _on_connection(self, first: Callable[[Connection], Awaitable[T]]) -> tuple[Connection, T]:
@@ -323,6 +327,12 @@ async def _drive(unit: Unit[T], run: Callable[[Step], Awaitable[Sequence[Row]]])
         raise failure(error) from error
     finally:
         unit.close()
+
+
+def _insert_of_arrays(insert: RowInsert) -> str:
+    """An INSERT that takes an array for each column. Row by row, a batch of 20 takes twice the database's CPU time."""
+    arrays = (value.removesuffix(' COLLATE "C"') + "[]" for value in insert.values)
+    return f"{insert.head} SELECT * FROM unnest({', '.join(arrays)}){insert.tail}"  # noqa: S608  (of a statement's own pieces)
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from llama_conversations.errors import ShuttingDown, StorageUnavailable
 from llama_conversations.log import get_logger
-from llama_conversations.storage.dialects.compiled import PositionalStatements
+from llama_conversations.storage.dialects.compiled import PositionalStatements, RowInsert
 from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.nodes import NodeLocks
 from llama_conversations.storage.unit_of_work import Row, Run, Step, Unit
@@ -103,12 +103,19 @@ def _run(connection: sqlite3.Connection, statements: PositionalStatements, step:
     compiled = statements.compiled(step.statement)
     if isinstance(step, Run):
         return connection.execute(compiled.sql, compiled.values(step.parameters)).fetchall()
-    most = MOST_ROWS if compiled.inserts_a_row else 1
-    for at in range(0, len(step.parameters), most):
-        rows = step.parameters[at : at + most]
+    if compiled.insert is None:
+        connection.executemany(compiled.sql, map(compiled.values, step.parameters))
+        return ()
+    for at in range(0, len(step.parameters), MOST_ROWS):
+        rows = step.parameters[at : at + MOST_ROWS]
         values = [value for row in rows for value in compiled.values(row)]
-        connection.execute(compiled.for_rows(len(rows)), values)
+        connection.execute(_insert_of(compiled.insert, len(rows)), values)
     return ()
+
+
+def _insert_of(insert: RowInsert, rows: int) -> str:
+    row = f"({', '.join(insert.values)})"
+    return f"{insert.head} VALUES {', '.join([row] * rows)}{insert.tail}"
 
 
 def _drive(connection: sqlite3.Connection, statements: PositionalStatements, unit: Unit[T]) -> T:
