@@ -85,7 +85,7 @@ class Client:
                     first = time.perf_counter() - began
                 last = (last + data)[-20_000:]
         if b"event: response.completed" not in last:
-            raise RuntimeError("the stream has no proper end")
+            raise RuntimeError(f"the stream has no proper end: …{last[-500:].decode(errors='replace')}")
         return first
 
 
