@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.cases import CASES, Case
-from benchmarks.databases import Databases, databases_of
+from benchmarks.databases import OURS, Asked, Databases, databases_of
 from benchmarks.growth import growth
 from benchmarks.limits import LIMIT, beside_limit, database_limits, machine_limits
 from benchmarks.load import Row
@@ -24,6 +24,7 @@ from benchmarks.pressure import soak
 from benchmarks.processes import Served, model_server
 from benchmarks.stage import Stage
 from benchmarks.workers import workers
+from llama_conversations.config.postgres_url import parse_postgres_url
 
 WIDTH = 220
 """Columns of the table where it does not go to a terminal."""
@@ -44,7 +45,7 @@ class Choice:
     """
 
     names: Collection[str]
-    databases: Sequence[str]
+    databases: Sequence[Asked]
     workers: Sequence[int]
     conversations: Sequence[int]
     quick: bool
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--database",
         action="append",
+        type=_database,
         help="sqlite (the default), postgres (a server is started for it), or the URL of a PostgreSQL server, on which"
         " databases are made and dropped; may be given several times",
     )
@@ -83,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("benchmark.json"), help="where the JSON goes, and a chart beside it"
     )
     return parser
+
+
+def _database(text: str) -> Asked:
+    asked = text if text in OURS else parse_postgres_url(text)
+    if asked is None:
+        raise argparse.ArgumentTypeError(f"must be {', '.join(OURS)} or like postgresql://user:password@host:port/db")
+    return asked
 
 
 def _numbers(text: str) -> Sequence[int]:
@@ -111,15 +120,21 @@ async def _until_signalled(choice: Choice, out: Path) -> int:
 
 
 async def _run(choice: Choice, out: Path) -> None:
-    console, table, rows = Console(), report.table(), list[Row]()
+    console, rows = Console(), list[Row]()
     if not console.is_terminal:
         console.width = WIDTH
-    async for measured in _measured(choice):
-        row = beside_limit(measured, [row for row in rows if row.case == LIMIT])
-        rows.append(row)
-        report.add(table, row)
-        console.print(f"[dim]{report.label(row)}[/]")
-    console.print(table)
+    try:
+        async for measured in _measured(choice):
+            rows.append(beside_limit(measured, [row for row in rows if row.case == LIMIT]))
+            console.print(f"[dim]{report.label(rows[-1])}[/]")
+    except Exception:
+        await _report(rows, out, console)  # hours may have gone into it
+        raise
+    await _report(rows, out, console)
+
+
+async def _report(rows: Sequence[Row], out: Path, console: Console) -> None:
+    console.print(report.table(rows))
     await asyncio.to_thread(report.write, rows, out, console)
 
 

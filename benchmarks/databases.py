@@ -7,8 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from llama_conversations.config.postgres_url import PostgresAddress
+
 ItemRow: TypeAlias = tuple[str, int, str, str, str, None, int]
 """Of ``conversation_items``, in the order of ``INSERT_ITEM``."""
+
+OURS = ("sqlite", "postgres")
+"""Databases of the benchmarks' own: files, and a server that is started for it."""
+
+Asked: TypeAlias = str | PostgresAddress
+"""One of these, or where a server is."""
 
 INSERT_CONVERSATION = (
     "INSERT INTO conversations (id, tenant, owner, created_at, metadata, next_position)"
@@ -90,18 +98,17 @@ class Databases(Protocol):
 
 
 @asynccontextmanager
-async def databases_of(asked: str, directory: Path) -> AsyncIterator[Databases]:
-    """``sqlite``, ``postgres`` (a server is started for it) or the URL of a PostgreSQL server."""
+async def databases_of(asked: Asked, directory: Path) -> AsyncIterator[Databases]:
+    """Databases of a kind."""
     if asked == "sqlite":
-        from benchmarks.sqlite import SqliteFiles
+        from benchmarks.sqlite import SqliteFiles  # it needs what is stated above
 
         yield SqliteFiles(directory)
         return
-    # Its driver is an optional package.
-    from benchmarks.postgres import PostgresServer, own_server
+    from benchmarks.postgres import PostgresServer, own_server  # its driver is an optional package
 
-    if asked == "postgres":
+    if isinstance(asked, PostgresAddress):
+        yield PostgresServer(asked)
+    else:
         async with own_server() as server:
             yield server
-    else:
-        yield PostgresServer.at(asked)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from benchmarks.client import messages
+from benchmarks.client import Idle, messages
 from benchmarks.load import Load, Row
 from benchmarks.stage import Bench, Stage
 
@@ -47,8 +47,11 @@ async def _loads(bench: Bench, any_of_all: Sequence[str]) -> Sequence[Load]:
     async def page(number: int) -> None:
         await bench.client.page(own[number % len(own)])
 
-    async def turn(number: int) -> None:
-        await bench.client.turn(own[number % len(own)])
+    idle = Idle(own)
+
+    async def turn(_: int) -> None:
+        with idle.one() as conversation_id:
+            await bench.client.turn(conversation_id)
 
     what = {
         "create": (create, 2000),

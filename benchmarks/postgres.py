@@ -23,7 +23,7 @@ from benchmarks.postgres_programs import find_programs, unprivileged
 from benchmarks.process_tree import ProcessTree
 from benchmarks.processes import free_port, started, wait_until
 from llama_conversations.config.postgres_backend import PostgresBackend
-from llama_conversations.config.postgres_url import PostgresAddress, parse_postgres_url
+from llama_conversations.config.postgres_url import PostgresAddress
 from llama_conversations.storage.open_postgresql import postgresql_settings, upgraded_postgresql
 
 CLIENTS = 16
@@ -60,7 +60,7 @@ async def own_server() -> AsyncIterator[PostgresServer]:
         command = [str(programs / "postgres"), "-D", f"{name}/data", "-p", str(port), *options]
         async with started(command, folder / "log", signal.SIGINT, cwd=folder, **who) as process:
             server = PostgresServer(address, ProcessTree(process.pid))
-            await wait_until(server.answers, process)
+            await wait_until(server.answers, process, folder / "log")
             yield server
 
 
@@ -71,14 +71,6 @@ class PostgresServer:
     address: PostgresAddress
     processes: ProcessTree | None = None
     name: str = "postgres"
-
-    @staticmethod
-    def at(url: str) -> PostgresServer:
-        """The server of a URL. Raises ``ValueError`` for anything else."""
-        address = parse_postgres_url(url)
-        if address is None:
-            raise ValueError("the URL must be like postgresql://user:password@host:port/db")
-        return PostgresServer(address)
 
     async def answers(self) -> bool:
         """Whether it lets one in."""

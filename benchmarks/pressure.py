@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from statistics import median
 
+from benchmarks.client import Idle
 from benchmarks.load import Answers, Load, Measurement, Row, measured
 from benchmarks.stage import Bench
 
@@ -28,10 +29,11 @@ FLAT_PERCENT = 5.0
 
 async def overload(bench: Bench) -> AsyncIterator[Row]:
     """As many clients as the server can serve, twice as many, very many; and turns that come twice as fast."""
-    conversations = [await bench.client.create() for _ in range(4096)]
+    idle = Idle([await bench.client.create() for _ in range(8192)])
 
-    async def turn(number: int) -> None:
-        await bench.client.turn(conversations[number % len(conversations)])
+    async def turn(_: int) -> None:
+        with idle.one() as conversation_id:
+            await bench.client.turn(conversation_id)
 
     fastest = 0.0
     for clients in (SATURATING, 2 * SATURATING, 1024):
@@ -80,10 +82,11 @@ async def soak(bench: Bench) -> AsyncIterator[Row]:
 
 
 async def _many_streams(bench: Bench) -> Row:
-    conversations = [await bench.client.create() for _ in range(SATURATING)]
+    idle = Idle([await bench.client.create() for _ in range(SATURATING)])
 
-    async def one(number: int) -> None:
-        await bench.client.stream(conversations[number % SATURATING])
+    async def one(_: int) -> None:
+        with idle.one() as conversation_id:
+            await bench.client.stream(conversation_id)
 
     return await measured(Load("soak", "streamed turns", one, 20 * SATURATING, SATURATING, rounds=1), bench.parties)
 

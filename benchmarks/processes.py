@@ -102,14 +102,13 @@ async def started(
             process.wait()
 
 
-async def wait_until(ready: Callable[[], Awaitable[bool]], process: subprocess.Popen[bytes]) -> None:
+async def wait_until(ready: Callable[[], Awaitable[bool]], process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until a process is ready. Raises ``RuntimeError`` when it ends, or takes too long."""
     deadline = time.perf_counter() + START_SECONDS
     while not await ready():
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
-        if time.perf_counter() > deadline:
-            raise RuntimeError(f"{process.args!r} did not serve within {START_SECONDS} s")
+        if process.poll() is not None or time.perf_counter() > deadline:
+            said = await asyncio.to_thread(log.read_text, errors="replace")
+            raise RuntimeError(f"{process.args!r} does not serve: exit code {process.returncode}\n{said[-2000:]}")
         await asyncio.sleep(0.01)
 
 
@@ -128,7 +127,7 @@ async def _serving(command: Sequence[str], url: str, ready_path: str, log: Path)
         return await asyncio.to_thread(_answers, url + ready_path)
 
     async with started(command, log) as process:
-        await wait_until(ready, process)
+        await wait_until(ready, process, log)
         yield Served(ProcessTree(process.pid), url, time.perf_counter() - began)
 
 

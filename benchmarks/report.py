@@ -19,8 +19,8 @@ _FIGURES = {"per_second": "per second", "p50_ms": "p50 ms", "p99_ms": "p99 ms"}
 _CPU = {"cpu_ms": "server", "database_cpu_ms": "database", "model_cpu_ms": "model", "client_cpu_ms": "clients"}
 
 
-def table() -> Table:
-    """A table that rows can be added to."""
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as a table."""
     made = Table(title="Benchmarks", title_justify="left")
     cpu = f"CPU ms of\n{' / '.join(_CPU.values())}"
     for heading in (
@@ -35,11 +35,12 @@ def table() -> Table:
         "calibration ms",
     ):
         made.add_column(heading, justify="left" if heading in ("case", "what", "database", "more") else "right")
+    for row in rows:
+        _add(made, row)
     return made
 
 
-def add(made: Table, row: Row) -> None:
-    """Add a row to the table."""
+def _add(made: Table, row: Row) -> None:
     figures = [f"{value:,.2f}" if (value := getattr(row, name)) else "" for name in _FIGURES]
     cpu = " / ".join(f"{value:.2f}" if (value := getattr(row, name)) else "-" for name in _CPU)
     more = ", ".join(f"{name} {_shown(value)}" for name, value in row.more.items())

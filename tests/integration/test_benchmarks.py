@@ -18,8 +18,20 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "benchmarks", "--quick"]
 
 
+SECONDS = 100
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], check=False, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    running = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        said, complained = running.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        running.terminate()  # killed, it would leave what it has started
+        said, complained = running.communicate()
+        raise AssertionError(said + complained) from None
+    return subprocess.CompletedProcess(running.args, running.returncode, said, complained)
 
 
 BOTH = ("--database", "sqlite", "--database", "postgres")
