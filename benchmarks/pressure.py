@@ -67,8 +67,8 @@ async def soak(bench: Bench) -> AsyncIterator[Row]:
     Before, the server is brought to keep as many histories as it may.
     """
     at_rest = _memory(bench)
-    for _ in range(bench.count(KEPT)):
-        await bench.client.turn(await bench.client.filled(1000))
+    for conversation_id in await _filled(bench):
+        await bench.client.turn(conversation_id)
     rows, memory = list[Row](), [_memory(bench)]
     end = time.perf_counter() + (30 if bench.quick else SOAK_SECONDS)
     while time.perf_counter() < end:
@@ -79,6 +79,14 @@ async def soak(bench: Bench) -> AsyncIterator[Row]:
     thirds = _first_and_last_third([row.per_second for row in rows])
     speed = dict(zip(("first_third_per_second", "last_third_per_second"), thirds, strict=True))
     yield total.with_more(memory_mib_at_rest=at_rest, **memory_figures(memory), **speed)
+
+
+async def _filled(bench: Bench) -> Sequence[str]:
+    """Long conversations, some at once."""
+    made = list[str]()
+    while len(made) < bench.count(KEPT):
+        made += await asyncio.gather(*(bench.client.filled(1000) for _ in range(10)))
+    return made
 
 
 async def _many_streams(bench: Bench) -> Row:
