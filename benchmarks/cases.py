@@ -2,70 +2,61 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
-from statistics import median
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TypeAlias
 
-from benchmarks.client import MODEL, Client, messages
-from benchmarks.load import Load, Row, measured
-from benchmarks.processes import Served
+import orjson
+
+from benchmarks.client import MODEL, messages
+from benchmarks.load import Load, Row
+from benchmarks.pressure import overload
+from benchmarks.stage import Bench
 
 MIB = 1 << 20
 
-_Take = Callable[[str], Awaitable[object]]
+MANY = 64
+"""Clients at once, and conversations."""
 
-
-@dataclass(frozen=True)
-class Bench:
-    """What a case works with; ``database`` is SQLite's file, where that is the database."""
-
-    client: Client
-    model: Client
-    server: Served
-    database: Path | None
-    quick: bool
-
-    def count(self, operations: int) -> int:
-        """So many operations, or a tenth where it has to be quick."""
-        return max(10, operations // 10) if self.quick else operations
-
-    async def run(self, load: Load) -> Row:
-        """Measure a load on this server."""
-        return await measured(load, self.server)
+TURNS = 10
+"""Of each of many conversations."""
 
 
 async def start(bench: Bench) -> AsyncIterator[Row]:
     """How long the server took to start, and what it holds in memory before anybody asked it anything."""
-    more = {"seconds": bench.server.start_seconds, "memory_mib": bench.server.memory_bytes() / MIB}
+    more = {"seconds": bench.server.start_seconds, "memory_mib": bench.server.processes.memory_bytes() / MIB}
     yield Row("start", "to the first answer", more=more)
 
 
 async def create(bench: Bench) -> AsyncIterator[Row]:
     """New conversations."""
-    for clients in (1, 64):
+    for clients in (1, MANY):
+        yield await creates(bench, clients)
 
-        async def one(_: int) -> None:
-            await bench.client.create()
 
-        yield await bench.run(Load("create", "a conversation", one, bench.count(1000 * min(clients, 8)), clients))
+async def creates(bench: Bench, clients: int) -> Row:
+    """New conversations, of so many clients."""
+
+    async def one(_: int) -> None:
+        await bench.client.create()
+
+    return await bench.run(Load("create", "a conversation", one, bench.count(1000 * min(clients, 8)), clients))
 
 
 async def append(bench: Bench) -> AsyncIterator[Row]:
-    """Twenty items at once; no conversation gets longer than a few hundred."""
-    batch = messages(0, 20)
-    for clients in (1, 64):
-        count = bench.count(2000)
-        conversations = [await bench.client.create() for _ in range(max(clients, count // 5))]
+    """Twenty items at once."""
+    for clients in (1, 16, MANY):
+        yield await appends(bench, clients)
 
-        async def one(number: int, conversations: list[str] = conversations) -> None:
-            await bench.client.append(conversations[number % len(conversations)], batch)
 
-        yield await bench.run(Load("append", "20 items", one, count, clients))
+async def appends(bench: Bench, clients: int) -> Row:
+    """Twenty items at once, of so many clients; no conversation gets longer than a few hundred."""
+    batch, count = messages(0, 20), bench.count(2000)
+    conversations = [await bench.client.create() for _ in range(max(clients, count // 5))]
+
+    async def one(number: int) -> None:
+        await bench.client.append(conversations[number % len(conversations)], batch)
+
+    return await bench.run(Load("append", "20 items", one, count, clients))
 
 
 async def page(bench: Bench) -> AsyncIterator[Row]:
@@ -77,7 +68,7 @@ async def page(bench: Bench) -> AsyncIterator[Row]:
             async def one(_: int, conversation_id: str = conversation_id, order: str = order) -> None:
                 await bench.client.page(conversation_id, order)
 
-            for clients in (1, 16) if order == "desc" else (1,):
+            for clients in (1, 16):
                 what = f"100 of {length:,} items, {order}"
                 yield await bench.run(Load("page", what, one, bench.count(300 * clients), clients))
 
@@ -104,7 +95,7 @@ async def turn(bench: Bench) -> AsyncIterator[Row]:
     async def model(_: int) -> None:
         await bench.model.post("/v1/chat/completions", asked)
 
-    alone = await measured(Load("turn", "the model alone", model, bench.count(300)), None)
+    alone = await bench.alone(Load("turn", "the model alone", model, bench.count(300)))
     for length in (0, 1000, 5000):
         conversation_id = await bench.client.filled(length)
         await bench.client.turn(conversation_id)
@@ -117,78 +108,46 @@ async def turn(bench: Bench) -> AsyncIterator[Row]:
 
         for what, one in (("plain", plain), ("streamed", streamed)):
             row = await bench.run(Load("turn", f"{what}, behind {length:,} items", one, bench.count(100)))
-            yield replace(row, more={"overhead_ms": row.p50_ms - alone.p50_ms})
+            yield row.with_more(overhead_ms=row.p50_ms - alone.p50_ms)
 
 
 async def fanout(bench: Bench) -> AsyncIterator[Row]:
-    """64 conversations at once, ten turns each."""
-    for what, take in (("plain", bench.client.turn), ("streamed", bench.client.stream)):
-        own = [await bench.client.create() for _ in range(64)]
+    """Many conversations at once, ten turns each."""
+    for streamed in (False, True):
+        yield await turns(bench, streamed=streamed)
 
-        async def ten(number: int, take: _Take = take, own: list[str] = own) -> None:
-            for _ in range(10):
-                await take(own[number % 64])
 
-        row = await bench.run(Load("fanout", f"{what} turns", ten, 64, clients=64))
-        yield replace(
-            row,
-            operations=640,
-            per_second=row.per_second * 10,
-            p50_ms=row.p50_ms / 10,
-            p99_ms=row.p99_ms / 10,
-            cpu_ms=row.cpu_ms / 10,
-        )
+async def turns(bench: Bench, *, streamed: bool) -> Row:
+    """Many conversations at once, ten turns each, one after the other."""
+    take = bench.client.stream if streamed else bench.client.turn
+    conversations = [await bench.client.create() for _ in range(MANY)]
+
+    async def ten(number: int) -> None:
+        for _ in range(TURNS):
+            await take(conversations[number % MANY])
+
+    row = await bench.run(Load("fanout", "streamed turns" if streamed else "plain turns", ten, MANY, MANY))
+    return row.each_of(TURNS)
 
 
 async def written(bench: Bench) -> AsyncIterator[Row]:
-    """What a turn adds to SQLite's write-ahead log, and how much of it are its items."""
-    if bench.database is None:
-        return
-    log = bench.database.with_name(f"{bench.database.name}-wal")
-    for length in (0, 1000, 5000):
+    """What a turn adds to the write-ahead log, and what its items have."""
+    for length in (0, 1000) if bench.quick else (0, 1000, 5000):
         conversation_id = await bench.client.filled(length)
         await bench.client.turn(conversation_id)
-        sizes = []
-        for _ in range(9):
-            _empty_log(bench.database)
+
+        async def one(conversation_id: str = conversation_id) -> None:
             await bench.client.turn(conversation_id)
-            sizes.append(log.stat().st_size)
-        yield Row("written", f"a turn behind {length:,} items", more={"bytes": median(sizes)})
+
+        logged = await bench.database.logged_by(one, bench.count(100))
+        newest = orjson.loads(await bench.client.get(f"/conversations/{conversation_id}/items?limit=2&order=desc"))
+        items = sum(len(orjson.dumps(item)) for item in newest["data"])
+        yield Row("written", f"a turn behind {length:,} items", more={**logged, "of_items": items})
 
 
-async def overload(bench: Bench) -> AsyncIterator[Row]:
-    """As many clients as the server can take, and twice as many: the waiting doubles, and nothing falls over."""
-    conversations = [await bench.client.create() for _ in range(2048)]
+Case: TypeAlias = Callable[[Bench], AsyncIterator[Row]]
 
-    async def one(number: int) -> None:
-        await bench.client.turn(conversations[number % len(conversations)])
-
-    for clients in (64, 128, 1024):
-        row = await bench.run(Load("overload", "turns", one, bench.count(2048), clients, rounds=1))
-        yield replace(row, more={**row.more, "p99_by_p50": row.p99_ms / row.p50_ms})
-
-
-async def soak(bench: Bench, seconds: float = 600) -> AsyncIterator[Row]:
-    """Turns for ten minutes, and what the server holds in memory at the begin and at the end."""
-    end, memory = time.perf_counter() + (30 if bench.quick else seconds), list[float]()
-    while time.perf_counter() < end:
-        conversations = [await bench.client.create() for _ in range(64)]
-
-        async def one(number: int, own: list[str] = conversations) -> None:
-            await bench.client.stream(own[number % 64])
-
-        row = await measured(Load("soak", "streamed turns", one, 1280, 64, rounds=1), bench.server)
-        memory.append(bench.server.memory_bytes() / MIB)
-        await asyncio.sleep(0)
-    yield replace(row, more={"memory_mib_first": memory[0], "memory_mib_last": memory[-1], "rounds": len(memory)})
-
-
-def _empty_log(database: Path) -> None:
-    with closing(sqlite3.connect(database, timeout=10)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
-CASES: Mapping[str, Callable[[Bench], AsyncIterator[Row]]] = {
+CASES: Mapping[str, Case] = {
     case.__name__: case for case in (start, create, append, page, point, turn, fanout, written, overload)
 }
-"""By name; ``soak`` takes ten minutes and is only run if asked for."""
+"""By name."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import aiohttp
 import orjson
@@ -85,8 +86,24 @@ class Client:
                     first = time.perf_counter() - began
                 last = (last + data)[-20_000:]
         if b"event: response.completed" not in last:
-            raise RuntimeError("the stream has no proper end")
+            raise RuntimeError(f"the stream has no proper end: …{last[-500:].decode(errors='replace')}")
         return first
+
+
+class Idle:
+    """Conversations in which no turn runs: each has one at a time, or the second one is refused."""
+
+    def __init__(self, conversation_ids: Iterable[str]) -> None:
+        self._ids = deque(conversation_ids)
+
+    @contextmanager
+    def one(self) -> Iterator[str]:
+        """The one that has been idle for longest."""
+        conversation_id = self._ids.popleft()
+        try:
+            yield conversation_id
+        finally:
+            self._ids.append(conversation_id)
 
 
 @asynccontextmanager

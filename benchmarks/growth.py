@@ -2,64 +2,66 @@
 
 from __future__ import annotations
 
-import secrets
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from benchmarks import cases
-from benchmarks.client import connected
-from benchmarks.load import Row
-from benchmarks.processes import Served, stack_server
+from benchmarks.client import Idle, messages
+from benchmarks.load import Load, Row
+from benchmarks.stage import Bench, Stage
 
-SIZES = (10, 10_000, 1_000_000)
+CLIENTS = 16
+"""Enough to keep the server busy: its CPU is what is looked at."""
 
-_CONVERSATION = (
-    "INSERT INTO conversations (id, tenant, owner, created_at, metadata, next_position)"
-    " VALUES (?, 'default', 'default', ?, '{}', 1)"
-)
-_ITEM = (
-    "INSERT INTO conversation_items (conversation_id, position, id, type, data, created_at)"
-    " VALUES (?, 0, ?, 'message', ?, 0)"
-)
-_DATA = (
-    '{"id":"%s","type":"message","status":"completed","role":"user",'
-    '"content":[{"type":"input_text","text":"One of very many."}]}'
-)
+OWN = 100
+"""Conversations of the benchmark's own, with a hundred items each."""
 
 
-async def growth(model: Served, *, quick: bool) -> AsyncIterator[Row]:
-    """Creating, reading and a turn, on databases that hold few, many and very many conversations."""
-    for size in SIZES[:2] if quick else SIZES:
-        with TemporaryDirectory(prefix="bench-growth-") as name:
-            directory = Path(name)
-            with stack_server(directory, model.url):
-                pass  # it makes the tables
-            _fill(directory / "state.db", size)
-            with stack_server(directory, model.url) as server:
-                async with connected(f"{server.url}/v1") as client, connected(model.url) as alone:
-                    bench = cases.Bench(client, alone, server, None, quick)
-                    for case in (cases.create, cases.point, cases.turn):
-                        async for row in case(bench):
-                            if row.clients == 1 and "5,000" not in row.what:
-                                yield replace(row, case="growth", what=f"{row.what}, of {size:,} conversations")
+async def growth(stage: Stage, sizes: Sequence[int]) -> AsyncIterator[Row]:
+    """The operations on databases that hold few, many and very many conversations, of one turn each."""
+    for size in sizes:
+        async with stage.databases.new() as database:
+            async with stage.bench(database) as bench:
+                first = await bench.client.create()
+                await bench.client.turn(first)
+            any_of_all = await database.fill(first, size - 1) or [first]
+            async with stage.bench(database) as bench:
+                for load in await _loads(bench, any_of_all):
+                    row = await bench.run(load)
+                    yield replace(row, what=f"{row.what}, of {size:,} conversations")
 
 
-def _fill(path: Path, count: int) -> None:
-    """Put conversations of one item each into a database that nobody has open."""
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA cache_size=-262144")
-        ids = sorted(f"conv_{secrets.token_hex(24)}" for _ in range(count))
-        database.executemany(_CONVERSATION, ((conversation_id, n) for n, conversation_id in enumerate(ids)))
-        database.executemany(_ITEM, _items(ids))
-        database.commit()
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+async def _loads(bench: Bench, any_of_all: Sequence[str]) -> Sequence[Load]:
+    batch = messages(0, 20)
+    own = await asyncio.gather(*(bench.client.filled(100) for _ in range(max(2 * CLIENTS, bench.count(OWN)))))
 
+    async def create(_: int) -> None:
+        await bench.client.create()
 
-def _items(conversation_ids: list[str]) -> Iterator[tuple[str, str, str]]:
-    for conversation_id in conversation_ids:
-        item_id = f"msg_{conversation_id[5:13]}{secrets.token_hex(20)}"
-        yield conversation_id, item_id, _DATA % item_id
+    async def append(number: int) -> None:
+        await bench.client.append(any_of_all[number % len(any_of_all)], batch)
+
+    async def get(number: int) -> None:
+        await bench.client.get(f"/conversations/{any_of_all[number % len(any_of_all)]}")
+
+    async def page(number: int) -> None:
+        await bench.client.page(own[number % len(own)])
+
+    idle = Idle(own)
+
+    async def turn(_: int) -> None:
+        with idle.one() as conversation_id:
+            await bench.client.turn(conversation_id)
+
+    what = {
+        "create": (create, 2000),
+        "append 20 items to any": (append, 500),
+        "page of 100 items": (page, 1000),
+        "get any": (get, 2000),
+        "a turn": (turn, 500),
+    }
+    return [
+        Load("growth", name, operation, bench.count(count), clients)
+        for name, (operation, count) in what.items()
+        for clients in (1, CLIENTS)
+    ]

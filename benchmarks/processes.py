@@ -2,68 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from benchmarks.process_tree import ProcessTree
+
 START_SECONDS = 60
 STOP_SECONDS = 40
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Served:
-    """A process that serves HTTP.
+    """A server of HTTP.
 
     Attributes:
         start_seconds: From its start to its first answer.
     """
 
-    pid: int
+    processes: ProcessTree
     url: str
     start_seconds: float
 
-    def cpu_seconds(self) -> float:
-        """CPU time of the process so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
 
-    def memory_bytes(self) -> int:
-        """What it holds in memory (RSS)."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-@contextmanager
-def model_server() -> Iterator[Served]:
+@asynccontextmanager
+async def model_server() -> AsyncIterator[Served]:
     """The model server of this package."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.model_server", str(port)]
-    with _process(command, f"http://127.0.0.1:{port}", "/models", Path(os.devnull)) as served:
+    async with _serving(command, f"http://127.0.0.1:{port}", "/models", Path(os.devnull)) as served:
         yield served
 
 
-@contextmanager
-def stack_server(
-    directory: Path, model_url: str, backend: Mapping[str, object] | None = None, **server: object
-) -> Iterator[Served]:
-    """``stack run``, with SQLite in ``directory`` unless another storage backend is given.
+@asynccontextmanager
+async def stack_server(
+    directory: Path, model_url: str, backend: Mapping[str, object], **server: object
+) -> AsyncIterator[Served]:
+    """``stack run`` on a database.
 
     Args:
+        directory: Where its run.yaml and its log go.
+        backend: The database, as it stands under ``storage.backends`` in a run.yaml.
         server: Settings of run.yaml's ``server``.
     """
-    port = _free_port()
+    port = free_port()
     config = {
         "version": 1,
         "providers": {
@@ -75,31 +69,32 @@ def stack_server(
                 }
             ]
         },
-        "storage": {"backends": {"default": dict(backend or sqlite_backend(directory))}},
+        "storage": {"backends": {"default": dict(backend)}},
         "server": {"port": port, "log_level": "error", **server},
     }
     path = directory / "run.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     command = [str(Path(sys.executable).with_name("stack")), "run", str(path)]
-    with _process(command, f"http://127.0.0.1:{port}", "/v1/health", directory / "server.log") as served:
+    async with _serving(command, f"http://127.0.0.1:{port}", "/v1/health", directory / "server.log") as served:
         yield served
 
 
-def sqlite_backend(directory: Path) -> Mapping[str, object]:
-    """SQLite with the server's defaults: durable against a loss of power."""
-    return {"type": "sql_sqlite", "path": str(directory / "state.db")}
+@asynccontextmanager
+async def started(
+    command: Sequence[str], log: Path, end: signal.Signals = signal.SIGTERM, **options: object
+) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """A process; at the end it is told to end, and killed where it does not.
 
-
-@contextmanager
-def _process(command: Sequence[str], url: str, ready_path: str, log: Path) -> Iterator[Served]:
-    began = time.perf_counter()
+    It has a session of its own: Ctrl-C reaches the benchmarks alone, which end their processes in order.
+    """
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603  (our own command)
+        process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603, ASYNC220  (our own command; it is started and not waited for)
+            command, stdout=output, stderr=output, start_new_session=True, **options
+        )
     try:
-        _wait_until_ready(process, url + ready_path)
-        yield Served(process.pid, url, time.perf_counter() - began)
+        yield process
     finally:
-        process.terminate()
+        process.send_signal(end)
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -107,18 +102,36 @@ def _process(command: Sequence[str], url: str, ready_path: str, log: Path) -> It
             process.wait()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+async def wait_until(ready: Callable[[], Awaitable[bool]], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a process is ready. Raises ``RuntimeError`` when it ends, or takes too long."""
     deadline = time.perf_counter() + START_SECONDS
-    while time.perf_counter() < deadline:
-        with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url, timeout=5):  # noqa: S310
-            return
-        if process.poll() is not None:
-            raise RuntimeError(f"{' '.join(map(str, process.args))} ended with {process.returncode}")  # type: ignore[arg-type]
-        time.sleep(0.01)
-    raise RuntimeError(f"no answer from {url} within {START_SECONDS} s")
+    while not await ready():
+        if process.poll() is not None or time.perf_counter() > deadline:
+            said = await asyncio.to_thread(log.read_text, errors="replace")
+            raise RuntimeError(f"{process.args!r} does not serve: exit code {process.returncode}\n{said[-2000:]}")
+        await asyncio.sleep(0.01)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@asynccontextmanager
+async def _serving(command: Sequence[str], url: str, ready_path: str, log: Path) -> AsyncIterator[Served]:
+    began = time.perf_counter()
+
+    async def ready() -> bool:
+        return await asyncio.to_thread(_answers, url + ready_path)
+
+    async with started(command, log) as process:
+        await wait_until(ready, process, log)
+        yield Served(ProcessTree(process.pid), url, time.perf_counter() - began)
+
+
+def _answers(url: str) -> bool:
+    with suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url, timeout=5):  # noqa: S310
+        return True
+    return False

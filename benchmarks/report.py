@@ -15,22 +15,49 @@ from rich.table import Table
 
 from benchmarks.load import Row
 
-_FIGURES = {"per_second": "per second", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "cpu_ms": "server CPU ms"}
+_FIGURES = {"per_second": "per second", "p50_ms": "p50 ms", "p99_ms": "p99 ms"}
+_CPU = {"cpu_ms": "server", "database_cpu_ms": "database", "model_cpu_ms": "model", "client_cpu_ms": "clients"}
 
 
-def table() -> Table:
-    """A table that rows can be added to."""
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as a table."""
     made = Table(title="Benchmarks", title_justify="left")
-    for heading in ("case", "what", "clients", *_FIGURES.values(), "more", "calibration ms"):
-        made.add_column(heading, justify="left" if heading in ("case", "what", "more") else "right")
+    cpu = f"CPU ms of\n{' / '.join(_CPU.values())}"
+    for heading in (
+        "case",
+        "what",
+        "database",
+        "workers",
+        "clients",
+        *_FIGURES.values(),
+        cpu,
+        "more",
+        "calibration ms",
+    ):
+        made.add_column(heading, justify="left" if heading in ("case", "what", "database", "more") else "right")
+    for row in rows:
+        _add(made, row)
     return made
 
 
-def add(made: Table, row: Row) -> None:
-    """Add a row to the table."""
+def _add(made: Table, row: Row) -> None:
     figures = [f"{value:,.2f}" if (value := getattr(row, name)) else "" for name in _FIGURES]
-    more = ", ".join(f"{name} {value:,.1f}" for name, value in row.more.items())
-    made.add_row(row.case, row.what, str(row.clients), *figures, more, f"{row.calibration_ms:.1f}")
+    cpu = " / ".join(f"{value:.2f}" if (value := getattr(row, name)) else "-" for name in _CPU)
+    more = ", ".join(f"{name} {_shown(value)}" for name, value in row.more.items())
+    numbers = (str(row.workers), str(row.clients))
+    made.add_row(row.case, row.what, row.database, *numbers, *figures, cpu, more, f"{row.calibration_ms:.1f}")
+
+
+def _shown(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"  # shares and ratios are below, sizes above
+
+
+def label(row: Row) -> str:
+    """A row's name, no other's."""
+    workers = f", {row.workers} workers" if row.workers > 1 else ""
+    return f"{row.case}: {row.what} ({row.clients}{workers}) {row.database}".rstrip()
 
 
 def write(rows: Sequence[Row], path: Path, console: Console) -> None:
@@ -56,7 +83,7 @@ def chart(rows: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     shown = [row for row in rows if row.per_second]
-    labels = [f"{row.case}: {row.what} ({row.clients})" for row in shown]
+    labels = [label(row) for row in shown]
     figure, axes = plt.subplots(1, 2, figsize=(16, 1.5 + 0.28 * len(shown)), sharey=True)
     for axis, name in zip(axes, ("per_second", "p50_ms"), strict=True):
         colors = ["#bbbbbb" if row.case == "limit" else "#3366aa" for row in shown]

