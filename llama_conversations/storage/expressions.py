@@ -111,7 +111,8 @@ class unindexed(FunctionElement[str]):  # noqa: N801
     """``unindexed(column)``: the column, as something to filter by and not to search by.
 
     SQLite plans without statistics and takes two equalities for better than a range, however many rows they leave
-    (sqlite.org/optoverview.html, "Disqualifying WHERE Clause Terms").
+    (sqlite.org/optoverview.html, "Disqualifying WHERE Clause Terms"). PostgreSQL plans without them, too, until it has
+    analysed a table, and takes one index for as good as another.
     """
 
     type = Text()
@@ -125,7 +126,7 @@ def _sqlite_unindexed(element: unindexed, compiler: SQLCompiler, **options: obje
 
 @compiles(unindexed, "postgresql")
 def _postgresql_unindexed(element: unindexed, compiler: SQLCompiler, **options: object) -> str:
-    return compiler.process(element.clauses, **options)
+    return f"({compiler.process(element.clauses, **options)} || '')"
 
 
 def insert_if_absent(table: Table) -> Insert:

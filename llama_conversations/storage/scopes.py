@@ -15,7 +15,7 @@ def owned_by(table: Table) -> tuple[ColumnElement[bool], ...]:
 
 
 def filtered_by_owner(table: Table) -> tuple[ColumnElement[bool], ...]:
-    """As ``owned_by``, where rows are found by a range of ids: all that somebody owns would be too many to look at."""
+    """As ``owned_by``, where rows are found by their ids: all that somebody owns would be too many to look at."""
     return (unindexed(table.c.tenant) == bindparam("tenant"), unindexed(table.c.owner) == bindparam("owner"))
 
 

@@ -31,7 +31,7 @@ from llama_conversations.storage.unit_of_work import Row, Run, RunMany, SqlValue
 
 _FIELDS = (conversations.c.id, conversations.c.created_at, conversations.c.metadata)
 _ITEM_FIELDS = (items.c.id, items.c.type, items.c.data, items.c.masked)
-_THIS = (conversations.c.id == bindparam("id"), *owned_by(conversations))
+_THIS = (conversations.c.id == bindparam("id"), *filtered_by_owner(conversations))
 _THIS_ITEM = (items.c.conversation_id == bindparam("id"), items.c.id == bindparam("item_id"))
 
 _INSERT = Statement(

@@ -24,7 +24,7 @@ from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import telling_of, with_response
 from llama_conversations.storage.expressions import in_json_array, now_ms, turn_taken
 from llama_conversations.storage.records import QUEUED_EVENTS, TERMINAL, EventRecord, Job, ResponseRecord
-from llama_conversations.storage.scopes import owned_by, scope_parameters
+from llama_conversations.storage.scopes import filtered_by_owner, scope_parameters
 from llama_conversations.storage.sql_events import insert_events
 from llama_conversations.storage.sql_leases import free_held, lock_held
 from llama_conversations.storage.sql_responses import RESPONSE_FIELDS, read_response
@@ -40,10 +40,10 @@ _JOB_FIELDS = (
     *RESPONSE_FIELDS,
     *(responses.c[name] for name in ("request", "streamed", "first_event", "tenant", "owner")),
 )
-_THIS = (responses.c.id == bindparam("id"), *owned_by(responses))
+_THIS = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
 _NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 _LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
-_THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned_by(conversations))
+_THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *filtered_by_owner(conversations))
 
 _IS_QUEUED = responses.c.status == literal_column("'queued'")  # written out: a partial index has these words
 _TAKE_TURN = Statement(select(turn_taken(literal(_TURN, BigInteger))))

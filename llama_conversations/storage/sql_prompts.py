@@ -13,7 +13,7 @@ from llama_conversations.errors import PromptNotFound
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_answer
 from llama_conversations.storage.records import PromptRecord
-from llama_conversations.storage.scopes import owned_by, scope_parameters
+from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.tables import prompt_versions as versions
 from llama_conversations.storage.tables import prompts
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
@@ -21,21 +21,17 @@ from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Stateme
 LAST_VERSION = 2**31 - 1
 """What the column holds at the most; no prompt has more versions."""
 
-_THIS = (prompts.c.id == bindparam("id"), *owned_by(prompts))
+_THIS = (prompts.c.id == bindparam("id"), *filtered_by_owner(prompts))
 _IS_DEFAULT = versions.c.version == prompts.c.default_version
-_ANY_VERSION = (
-    select(
-        versions.c.prompt_id,
-        versions.c.version,
-        versions.c.text,
-        versions.c.variables,
-        _IS_DEFAULT,
-        versions.c.created_at,
-    )
-    .join(prompts, prompts.c.id == versions.c.prompt_id)
-    .where(*owned_by(prompts))
-)
-_OF_THIS = _ANY_VERSION.where(prompts.c.id == bindparam("id"))
+_ANY_VERSION = select(
+    versions.c.prompt_id,
+    versions.c.version,
+    versions.c.text,
+    versions.c.variables,
+    _IS_DEFAULT,
+    versions.c.created_at,
+).join(prompts, prompts.c.id == versions.c.prompt_id)
+_OF_THIS = _ANY_VERSION.where(*_THIS)
 
 _INSERT = Statement(
     insert(prompts).values(
@@ -50,7 +46,9 @@ _INSERT_VERSION = Statement(
 _SELECT_DEFAULT = Statement(_OF_THIS.where(_IS_DEFAULT))
 _SELECT_VERSION = Statement(_OF_THIS.where(versions.c.version == bindparam("version")))
 _SELECT_VERSIONS = Statement(_OF_THIS.order_by(versions.c.version))
-_SELECT_ALL = Statement(_ANY_VERSION.where(_IS_DEFAULT).order_by(prompts.c.created_at.desc(), prompts.c.id.desc()))
+_SELECT_ALL = Statement(
+    _ANY_VERSION.where(*owned_by(prompts), _IS_DEFAULT).order_by(prompts.c.created_at.desc(), prompts.c.id.desc())
+)
 _SET_DEFAULT = Statement(
     update(prompts).where(*_THIS).values(default_version=bindparam("version")).returning(prompts.c.id)
 )

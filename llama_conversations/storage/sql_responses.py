@@ -67,8 +67,8 @@ RESPONSE_FIELDS = tuple(
         "output",
     )
 )
-_THIS = (responses.c.id == bindparam("id"), *owned_by(responses))
-_THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *owned_by(conversations))
+_THIS = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
+_THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *filtered_by_owner(conversations))
 _NEW_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
 
 _MARK = (conversations.c.edition, conversations.c.next_position)
@@ -112,7 +112,7 @@ _DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
 _newest = select(*RESPONSE_FIELDS, literal(0).label("depth")).where(*_THIS).cte("chain", recursive=True)
 _chain = _newest.union_all(
     select(*RESPONSE_FIELDS, _newest.c.depth + 1).join(
-        _newest, and_(responses.c.id == _newest.c.previous_response_id, *owned_by(responses))
+        _newest, and_(responses.c.id == _newest.c.previous_response_id, *filtered_by_owner(responses))
     )
 )
 _SELECT_CHAIN = Statement(
@@ -122,7 +122,9 @@ _SELECT_CHAIN = Statement(
 _LINK = (responses.c.id, responses.c.previous_response_id)
 _newest_link = select(*_LINK).where(*_THIS).cte("links", recursive=True)
 _links = _newest_link.union_all(
-    select(*_LINK).join(_newest_link, and_(responses.c.id == _newest_link.c.previous_response_id, *owned_by(responses)))
+    select(*_LINK).join(
+        _newest_link, and_(responses.c.id == _newest_link.c.previous_response_id, *filtered_by_owner(responses))
+    )
 )
 _COUNT_LINKS = Statement(select(func.count()).select_from(_links))
 

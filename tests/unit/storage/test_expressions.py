@@ -35,9 +35,9 @@ def test_a_condition_is_written_as_it_is_so_that_an_index_can_serve_it() -> None
     )
 
 
-def test_a_column_is_kept_from_the_indexes_of_the_dialect_that_has_no_statistics() -> None:
+def test_a_column_is_kept_from_the_indexes() -> None:
     assert written(unindexed(column("owner")) == "a", SQLITE).endswith("WHERE +owner = ?")
-    assert " WHERE owner = %(" in written(unindexed(column("owner")) == "a", POSTGRESQL)
+    assert " WHERE (owner || '') = %(" in written(unindexed(column("owner")) == "a", POSTGRESQL)
 
 
 def test_the_time_is_the_databases() -> None:

@@ -1,7 +1,8 @@
 """How PostgreSQL looks for rows: by keys and indexes, whatever the tables hold.
 
-The tables are filled as a server fills them that has one owner and many conversations, and analysed; the planner is
-left as it is. Plans are those of a prepared statement that knows none of its values, which is what a connection keeps.
+The tables are filled as a server fills them that has one owner and many conversations, and analysed or, as in the first
+minutes of a busy server, not yet. Plans are those of a prepared statement that knows none of its values: a connection
+keeps these.
 """
 
 from __future__ import annotations
@@ -33,23 +34,41 @@ INSERT INTO prompt_versions SELECT id, version, 'text', '[]', 1 FROM prompts, ge
 INSERT INTO idempotency_keys SELECT '', '', 'key' || n, 'f', n, CASE WHEN n % 500 = 0 THEN 'holder' END,
   CASE WHEN n % 500 = 0 THEN 'node' END, CASE WHEN n % 500 = 0 THEN n END FROM generate_series(1, 5000) AS n;
 INSERT INTO resources SELECT 'model', 'provider' || n / 100, 'm' || n, '{}' FROM generate_series(1, 3000) AS n;
-ANALYZE;
 """
 
 ALL_THAT_SOMEBODY_OWNS = ("sql_prompts._SELECT_ALL",)
 """Statements that read all prompts of one owner; their versions may be joined in any way."""
 
+BY_OWNER = {
+    "sql_conversations._CONVERSATION_PAGES",
+    "sql_prompts._SELECT_ALL",
+    "sql_responses._PAGES",
+    "sql_retention._NEXT_OWNER",
+    "sql_retention._SELECT_OLD",
+    "sql_retention._SELECT_OLD_RESPONSES",
+}
+"""Statements that look for what somebody owns."""
+
+
+@pytest.fixture(scope="module")
+def fresh(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The plan of every statement, as text, on tables that nobody has analysed, in a session as ours are."""
+    database = postgres.database(tmp_path_factory.mktemp("fresh"))
+    return in_its_own_loop(filled_and_planned(postgres.port, database, "SET enable_seqscan = off; SET jit = off"))
+
 
 @pytest.fixture(scope="module")
 def plans(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """The plan of every statement, as text."""
-    return in_its_own_loop(filled_and_planned(postgres.port, postgres.database(tmp_path_factory.mktemp("plans"))))
+    """The plan of every statement, as text, on tables that were analysed; the planner is left as it is."""
+    database = postgres.database(tmp_path_factory.mktemp("plans"))
+    return in_its_own_loop(filled_and_planned(postgres.port, database, "ANALYZE"))
 
 
-async def filled_and_planned(port: int, database: str) -> Mapping[str, str]:
+async def filled_and_planned(port: int, database: str, then: str) -> Mapping[str, str]:
     connection = await asyncpg.connect(host="127.0.0.1", port=port, user="owner", password=PASSWORD, database=database)
     try:
         await connection.execute(FILL)
+        await connection.execute(then)
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         return {name: await plan(connection, name) for name in STATEMENTS}
     finally:
@@ -72,6 +91,12 @@ def test_no_statement_reads_a_whole_table_that_grows(plans: Mapping[str, str]) -
         if re.search(r"Seq Scan on (?!chain|leases)", plan) and name not in ALL_THAT_SOMEBODY_OWNS
     }
     assert scanning == {}, "\n\n".join(f"{name}\n{plan}" for name, plan in scanning.items())
+
+
+def test_what_has_an_id_is_found_by_it_also_before_anything_was_analysed(fresh: Mapping[str, str]) -> None:
+    by_owner = {name: plan for name, plan in fresh.items() if "_by_owner" in plan}
+    assert {name.partition("[")[0] for name in by_owner} == BY_OWNER, "\n\n".join(map(": ".join, by_owner.items()))
+    assert not [plan for plan in fresh.values() if "Seq Scan" in plan]
 
 
 def test_a_page_is_read_in_the_order_of_an_index_from_its_cursor_on(plans: Mapping[str, str]) -> None:
