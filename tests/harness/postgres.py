@@ -97,6 +97,19 @@ class Cluster:
         done = subprocess.run(command, capture_output=True, text=True, cwd=self._folder, check=False, **self._who)
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def put(self, **files: bytes) -> None:
+        """Write files of its own into the folder of its data, where its settings find them; ``_`` is ``.`` there."""
+        for name, content in files.items():
+            path = self._folder / "data" / name.replace("_", ".")
+            path.write_bytes(content)
+            path.chmod(0o600)
+            if "user" in self._who:
+                os.chown(path, self._who["user"], self._who["group"])
+
+    def admit(self, *lines: str) -> None:
+        """Who may connect, and how, as ``pg_hba.conf`` has it."""
+        (self._folder / "data" / "pg_hba.conf").write_text("\n".join(lines) + "\n")
+
     def start(self) -> Cluster:
         """Start it, and wait until it answers."""
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
@@ -187,7 +200,7 @@ def query(port: int, database: str, sql: str) -> list[tuple[object, ...]]:
 
     async def run() -> list[tuple[object, ...]]:
         connection = await asyncpg.connect(
-            host="127.0.0.1", port=port, user="owner", password=PASSWORD, database=database
+            host="127.0.0.1", port=port, user="owner", password=PASSWORD, database=database, ssl=False
         )
         try:
             return [tuple(row) for row in await connection.fetch(sql)]

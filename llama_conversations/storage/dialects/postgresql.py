@@ -36,6 +36,7 @@ from llama_conversations.storage.dialects.postgresql_failures import (
     unavailable,
 )
 from llama_conversations.storage.dialects.postgresql_news import ListeningConnection, PostgresqlNews
+from llama_conversations.storage.dialects.postgresql_tls import TlsSettings
 from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Step, Unit
 
@@ -127,6 +128,7 @@ class PostgresqlSettings:
 
     dsn: str
     location: str
+    tls: TlsSettings
     node: str
     pool_size: int
     statement_timeout: float

@@ -21,6 +21,9 @@ _OURS = ("22", "23", "42")
 _LOST = ("08", "57P")
 """Beginnings of the codes of errors with which the server or the network ends a connection."""
 
+_CONNECTION = ("08", "28000")
+"""Beginnings of the codes of a connection that breaks or is not admitted; a wrong password has another one."""
+
 _UNSTORABLE = ("22021", "22P05")
 """Codes of text that PostgreSQL cannot hold: U+0000, since all other text is valid when it gets here."""
 
@@ -30,6 +33,13 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate or "").startswith(_LOST)
     return not isinstance(error, TimeoutError | asyncpg.DataError)
+
+
+def is_about_encryption(error: BaseException) -> bool:
+    """Whether a connection may have failed for how it was to be encrypted: its settings are then worth telling."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(_CONNECTION)
+    return isinstance(error, (*DRIVER_ERRORS, ValueError)) and not isinstance(error, TimeoutError)
 
 
 def failure(error: Exception) -> Exception:
