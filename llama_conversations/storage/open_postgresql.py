@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 UPGRADE_LOCK = 0x6C6C616D615F6376
 """Key of the advisory lock under which the schema is upgraded."""
 
+_PROTOCOL_VIOLATION = "08P01"
+"""The code with which pgbouncer refuses parameters of a session that it cannot keep."""
+
+_POOLED = "behind a pooler it takes transaction_pooling: true"
+_SETTING = "SELECT setting FROM pg_settings WHERE name = $1"
 _REVISION = "SELECT version_num FROM alembic_version"
 _HAS_REVISION = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
 
@@ -85,6 +90,8 @@ def _reason(error: Exception, settings: PostgresqlSettings) -> str:
         reason = f"its certificate cannot be verified: {error.verify_message}"
     if isinstance(error.__cause__, DRIVER_ERRORS):  # with prefer and allow the driver tries twice
         reason += f"; before that: {error.__cause__}"
+    if getattr(error, "sqlstate", None) == _PROTOCOL_VIOLATION and settings.session_limits:
+        reason += f"; {_POOLED}"
     tls = str(settings.tls)
     return f"{reason} ({tls})" if tls and is_about_encryption(error) else reason
 
@@ -107,6 +114,7 @@ async def upgraded_postgresql(settings: PostgresqlSettings) -> str | None:
     Errors: ``StorageUnavailable``, ``DatabaseTooNew``.
     """
     async with connected(settings) as connection:
+        await _check_session(connection, settings)
         found = await postgresql_revision(connection)
     if found == HEAD_REVISION:
         return found
@@ -116,6 +124,21 @@ async def upgraded_postgresql(settings: PostgresqlSettings) -> str | None:
     with opening(settings):
         await upgrade_postgresql(settings, UPGRADE_LOCK)
     return found
+
+
+async def _check_session(connection: Connection, settings: PostgresqlSettings) -> None:
+    """See whether the limits hold that the session was opened with: a pooler may be told to drop them.
+
+    Such a pooler may also give each transaction another session, which would fail later, and at random.
+
+    Errors: ``StorageUnavailable``.
+    """
+    for name, asked in settings.session_limits.items():
+        rows = await connection.fetch(_SETTING, name)
+        if str(rows[0][0]) != asked:
+            raise StorageUnavailable(
+                f"The database {settings.location} cannot be opened: its sessions do not keep {name}; {_POOLED}"
+            )
 
 
 async def postgresql_revision(connection: Connection) -> str | None:

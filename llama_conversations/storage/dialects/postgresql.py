@@ -142,6 +142,11 @@ class PostgresqlSettings:
         return {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
 
     @property
+    def session_limits(self) -> Mapping[str, str]:
+        """Those of the limits that are set for a session, once: none where a pooler lends sessions."""
+        return {} if self.transaction_pooling else self.limits
+
+    @property
     def begin(self) -> str:
         """What begins a transaction, in one round trip."""
         if not self.transaction_pooling:
@@ -150,14 +155,14 @@ class PostgresqlSettings:
 
     def connect_arguments(self, **session: str) -> dict[str, ConnectArgument]:
         """What ``asyncpg.connect`` takes; ``session``: settings of the server for this session alone."""
-        limits = {} if self.transaction_pooling else self.limits
+        name = {"application_name": f"llama-conversations {self.node}"}
         return {
             "dsn": self.dsn,
             "timeout": self.connect_timeout,
             "command_timeout": self.statement_timeout + _GRACE_SECONDS,
             "statement_cache_size": 0 if self.transaction_pooling else PREPARED_STATEMENTS,
             "max_cached_statement_lifetime": 0,
-            "server_settings": {"application_name": f"llama-conversations {self.node}", **limits, **session},
+            "server_settings": {**name, **self.session_limits, **session},
         }
 
 

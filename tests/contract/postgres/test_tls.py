@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import gc
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
-from typer.testing import CliRunner
 
 from harness.certificates import Authority
 from harness.conversations import create, items_of, texts_of, user
 from harness.postgres import Cluster
-from harness.server import scripted_config
 from harness.turns import text_of, turn
-from llama_conversations.cli.main import app
 
 pytestmark = pytest.mark.databases("postgres")
 
@@ -84,32 +78,6 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
         yield Encrypted(cluster, files)
     finally:
         cluster.close()
-
-
-def invoked(*arguments: str) -> tuple[int, str]:
-    """A command's exit code, and what it says on standard error."""
-    result = CliRunner().invoke(app, arguments, env={"NO_COLOR": "1"})
-    assert "Traceback" not in result.output
-    return result.exit_code, result.stderr
-
-
-@pytest.fixture
-def upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, object]], str]:
-    """Open a database as ``stack db upgrade`` does: what it says if that fails, and nothing if not."""
-
-    def run(backend: Mapping[str, object]) -> str:
-        path = tmp_path / "run.yaml"
-        sections = {"storage": {"backends": {"default": dict(backend)}}}
-        path.write_text(yaml.safe_dump(scripted_config(tmp_path, "http://127.0.0.1:9/v1", **sections)))
-        with monkeypatch.context() as meanwhile:
-            # The driver leaves it to the loop to close what it gives up, and the command's loop ends there.
-            meanwhile.setattr(sys, "unraisablehook", lambda _: None)
-            exit_code, told = invoked("db", "upgrade", str(path))
-            gc.collect()
-        assert (exit_code == 0) == (told == ""), told
-        return " ".join(told.split())
-
-    return run
 
 
 def in_url(encrypted: Encrypted, **query: str) -> dict[str, object]:

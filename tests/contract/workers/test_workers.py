@@ -28,6 +28,8 @@ from harness.turns import post, text_of, turn
 from harness.workers import PATIENCE, http_to, is_running, only, wait_for, wait_until_gone, workers_of
 from scripted_model import ScriptedModel
 
+pytestmark = pytest.mark.databases("sqlite", "postgres", "pgbouncer")
+
 WORKERS = 3
 SELDOM = {"lease_seconds": 600, "sweep_seconds": 600}
 """So that what happens soon happens for another reason."""
