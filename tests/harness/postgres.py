@@ -45,8 +45,15 @@ _FAST = {
 }
 
 
+PROGRAMS = "POSTGRES_PROGRAMS"
+"""The variable that names the folder of ``initdb`` and ``postgres``, to run the tests on another version."""
+
+
 def find_programs() -> Path:
-    """The folder of ``initdb`` and ``postgres``: the system's, or those that a package carries."""
+    """The folder of ``initdb`` and ``postgres``: the one that is named, the system's, or one that a package carries."""
+    if chosen := os.environ.get(PROGRAMS):
+        assert (Path(chosen) / "initdb").exists(), f"{PROGRAMS}: no PostgreSQL in {chosen}"
+        return Path(chosen)
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     if asked := shutil.which("pg_config"):
         told = subprocess.run([asked, "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
@@ -92,10 +99,16 @@ class Cluster:
         secret.chmod(0o644)
         self._run("initdb", "--no-sync", "-A", "scram-sha-256", "-U", "owner", f"--pwfile={secret}", "-E", "UTF8")
 
-    def _run(self, program: str, *arguments: str) -> None:
+    @property
+    def has_tls(self) -> bool:
+        """Whether the programs are built with TLS: those that packages carry are not."""
+        return self._run("postgres", "-C", "ssl_library").strip() != ""
+
+    def _run(self, program: str, *arguments: str) -> str:
         command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd=self._folder, check=False, **self._who)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def put(self, **files: bytes) -> None:
         """Write files of its own into the folder of its data, where its settings find them; ``_`` is ``.`` there."""
