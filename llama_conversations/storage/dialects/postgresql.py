@@ -36,6 +36,7 @@ from llama_conversations.storage.dialects.postgresql_failures import (
     unavailable,
 )
 from llama_conversations.storage.dialects.postgresql_news import ListeningConnection, PostgresqlNews
+from llama_conversations.storage.dialects.postgresql_outage import Reachability
 from llama_conversations.storage.dialects.postgresql_tls import TlsSettings
 from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Step, Unit
@@ -191,6 +192,7 @@ class PostgresqlDatabase:
         # A pooler gives each transaction another connection: none would hear what it listens for.
         self._listener = None if settings.transaction_pooling else PostgresqlNews(lambda: _listening(settings))
         self._news = self._listener or LocalNews()
+        self._reachability = Reachability(settings.location)
         self._statements = PositionalStatements(_SQL)
         self._units: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -266,7 +268,7 @@ class PostgresqlDatabase:
         for _ in range(self._settings.pool_size + 1):
             connection = await self._acquire()
             try:
-                return connection, await first(connection)
+                result = await first(connection)
             except BaseException as error:
                 await _roll_back(connection)
                 await self._give_back(connection)
@@ -274,7 +276,10 @@ class PostgresqlDatabase:
                     raise
                 if not is_lost(error):
                     raise failure(error) from error
-        raise unavailable("its connections break")
+            else:
+                self._reachability.found()
+                return connection, result
+        raise self._reachability.lost("its connections break")
 
     async def _give_back(self, connection: Connection) -> None:
         with suppress(*DRIVER_ERRORS):  # it broke, and the pool drops it: what it did is known already
@@ -287,7 +292,7 @@ class PostgresqlDatabase:
             seconds = f"{self._settings.connect_timeout:g}"
             raise unavailable(f"no connection was free or could be made within {seconds} s") from error
         except DRIVER_ERRORS as error:
-            raise unavailable(f"no connection can be made: {error}") from error
+            raise self._reachability.lost(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         """Finish what runs, then close the connections."""

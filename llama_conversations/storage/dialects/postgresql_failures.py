@@ -15,6 +15,8 @@ logger = get_logger(__name__)
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What the driver raises."""
 
+NOTHING_STORED = "The database is not available. Nothing was stored."
+
 _OURS = ("22", "23", "42")
 """Classes of errors that say that a statement or its values are wrong."""
 
@@ -49,14 +51,15 @@ def failure(error: Exception) -> Exception:
         return UnstorableText()
     if code.startswith(_OURS) or isinstance(error, asyncpg.DataError):
         return error
-    logger.error("the database failed: %s: %s", type(error).__name__, error)
-    return StorageUnavailable("The database is not available. Nothing was stored.")
+    if isinstance(error, TimeoutError):
+        return unavailable("a statement took too long")
+    return unavailable(f"{type(error).__name__}: {error}")
 
 
 def unavailable(reason: str) -> StorageUnavailable:
-    """The database cannot be reached, or has given up."""
+    """The database has given something up."""
     logger.error("the database failed: %s", reason)
-    return StorageUnavailable("The database is not available. Nothing was stored.")
+    return StorageUnavailable(NOTHING_STORED)
 
 
 def commit_failure(error: Exception) -> Exception:
