@@ -23,6 +23,12 @@ def workers_of(server: StackServer) -> Sequence[int]:
     return [int(pid) for pid in children if b"cli.worker" in _command(int(pid))]
 
 
+def sockets_of(pid: int) -> int:
+    """How many sockets a process has open."""
+    links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    return sum(link.name.startswith("socket:") for link in links)
+
+
 def _command(pid: int) -> bytes:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
