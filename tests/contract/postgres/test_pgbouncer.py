@@ -30,6 +30,7 @@ pytestmark = [
 ]
 
 SERVERS = 3
+MODES = ["transaction", "session"]
 PATIENCE = {"statement_timeout_seconds": 3}
 PREPARED = [{"max_prepared_statements": "0"}, {"max_prepared_statements": "100"}]
 
@@ -193,15 +194,19 @@ def test_a_statement_that_takes_too_long_is_given_up_and_the_connection_is_nobod
     assert on_all_connections(pooler, name, LEFT_IN_A_SESSION) == [("0", "0", 0, 0, 0)] * SERVER_CONNECTIONS
 
 
-def test_who_forgot_to_say_so_is_told(
-    pooler: Pgbouncer, name: str, postgres: Cluster, upgrade: Callable[..., str]
-) -> None:
-    said = upgrade({**pooler.before(postgres.backend(name)), "transaction_pooling": False})
-    assert "cannot be opened: unsupported startup parameter: " in said
-    assert said.endswith("behind a pooler it takes transaction_pooling: true")
+@pytest.mark.parametrize("mode", MODES)
+def test_who_forgot_to_say_so_is_told(postgres: Cluster, upgrade: Callable[..., str], mode: str) -> None:
+    pooler = Pgbouncer(postgres, pool_mode=mode)
+    try:
+        backend = pooler.start().before(postgres.backend("postgres"))
+        said = upgrade({**backend, "transaction_pooling": False})
+        assert "cannot be opened: unsupported startup parameter: " in said
+        assert said.endswith("behind a pooler it takes transaction_pooling: true")
+    finally:
+        pooler.close()
 
 
-@pytest.mark.parametrize("mode", ["transaction", "session"])
+@pytest.mark.parametrize("mode", MODES)
 def test_a_pooler_that_drops_the_limits_of_a_session_is_told_from_a_server(
     postgres: Cluster, upgrade: Callable[..., str], mode: str
 ) -> None:
