@@ -25,8 +25,13 @@ def workers_of(server: StackServer) -> Sequence[int]:
 
 def sockets_of(pid: int) -> int:
     """How many sockets a process has open."""
-    links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
-    return sum(link.name.startswith("socket:") for link in links)
+    return sum(_is_socket(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _is_socket(descriptor: Path) -> bool:
+    with suppress(FileNotFoundError):  # it was closed meanwhile
+        return descriptor.readlink().name.startswith("socket:")
+    return False
 
 
 def _command(pid: int) -> bytes:

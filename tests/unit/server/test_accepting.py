@@ -71,6 +71,20 @@ async def test_those_that_come_at_once_are_shared(listener: socket.socket) -> No
     assert min(told.count(b"a"), told.count(b"b")) > CLIENTS / 4
 
 
+async def test_a_crowd_that_does_not_end_is_taken_by_more_and_more_at_a_time(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "SINGLE_ROUNDS", 1)
+    waiting = [asyncio.ensure_future(greeting(listener)) for _ in range(CLIENTS)]
+    async with accepting_from(listener) as acceptor:
+        most = 0
+        while not all(each.done() for each in waiting):
+            most = max(most, acceptor._rounds)
+            await asyncio.sleep(0)
+        assert most > 1
+        assert await greeting(listener) == b"a"
+
+
 async def test_who_waits_when_one_stops_is_taken_by_another(listener: socket.socket) -> None:
     async with accepting_from(listener, b"a") as first:
         assert await greeting(listener) == b"a"
