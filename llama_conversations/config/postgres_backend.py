@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from llama_conversations.config.findings import KeyPath
+from llama_conversations.config.postgres_tls import SslMode, wrong_tls
 from llama_conversations.config.postgres_url import PostgresAddress, parse_postgres_url, server_of
 from llama_conversations.config.settings import SettingsModel, located_errors, plain_error
 
@@ -47,7 +49,7 @@ class PostgresBackend(SettingsModel):
     db: str | None = Field(default=None, description="Name of the database; left out: llama_conversations")
     user: str | None = Field(default=None, description="Name of the user; left out: llama_conversations")
     password: SecretStr | None = Field(default=None, description="Password, written as it is: nothing is encoded")
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+    sslmode: SslMode | None = Field(
         default=None,
         description="TLS, as libpq has it: disable, allow, prefer (the default), require, verify-ca or verify-full",
     )
@@ -70,13 +72,20 @@ class PostgresBackend(SettingsModel):
     )
 
     @model_validator(mode="after")
-    def _is_told_once(self) -> PostgresBackend:
+    def _fits_together(self) -> PostgresBackend:
         if self.url is None and self.host is None:
             raise located_errors((("url",), "is required, or host (with port, db, user and password)"))
-        wrong = [((key,), "is given in url, too: give it once") for key in self._told_twice(self._address_in_url())]
+        twice = self._told_twice(self._address_in_url())
+        wrong: list[tuple[KeyPath, str]] = [((key,), "is given in url, too: give it once") for key in twice]
+        wrong = wrong or [self._located(*found) for found in wrong_tls(self.address.query)]
         if wrong:
             raise located_errors(*wrong)
         return self
+
+    def _located(self, parameter: str, message: str) -> tuple[KeyPath, str]:
+        """What is wrong with a connection parameter, at the key that it was given by."""
+        [key] = [key for key, name in _PARAMETERS.items() if name == parameter]
+        return (("url",), f"its {parameter} {message}") if getattr(self, key) is None else ((key,), message)
 
     def _address_in_url(self) -> PostgresAddress:
         if self.url is None:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from llama_conversations.errors import StackError
 from llama_conversations.log import get_logger
+from llama_conversations.server.accepting import Acceptor
 from llama_conversations.server.browsers import LocalNames
 from llama_conversations.server.http_protocol import HttpProtocol
 
@@ -96,11 +97,12 @@ async def serve(  # noqa: PLR0913  (all but the app are named by whoever calls i
     Raises:
         CannotListen: The address cannot be listened on.
     """
+    is_shared = listener is not None
     listener = listener or listen(host, port)
     if ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         app = LocalNames(app, host)
     server = _Server(_config(app, shutdown_timeout, max_message_bytes), listener, on_started, on_signal)
-    server.release_signals = release_signals
+    server.release_signals, server.shares_listener = release_signals, is_shared
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -169,17 +171,30 @@ class _Server(uvicorn.Server):
         on_signal: Callable[[int], None] | None,
     ) -> None:
         super().__init__(config)
-        self.release_signals = True
+        self.release_signals, self.shares_listener = True, False
         self._listener = listener
         self._on_started, self._on_signal = on_started, on_signal
+        self._acceptor: Acceptor | None = None
         self._signals = 0
         self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([] if self.shares_listener else sockets)
+        if self.shares_listener:
+            self._acceptor = Acceptor(self._listener, self._new_protocol)
+            self.servers.append(self._acceptor)  # type: ignore[arg-type]  # all that is asked of a server
         _settle_memory()
         if self._on_started is not None:
             self._on_started(self._listener.getsockname()[1])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._acceptor is not None:  # who was just accepted must be among the connections that are told
+            self._acceptor.close()
+            await self._acceptor.wait_closed()
+        await super().shutdown(sockets)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        return HttpProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from llama_conversations.access import AccessScope
 from llama_conversations.errors import AnswerNotKept, ShuttingDown, StackError
 from llama_conversations.log import get_logger
 from llama_conversations.services.responses.tasks import uninterrupted
+from llama_conversations.services.upkeep import Upkeep
 from llama_conversations.storage.effects import MAX_KEPT_CHARACTERS, enter_hold
 from llama_conversations.storage.records import KeptAnswer, KeyBusy, KeyHold, LostAnswer
 from llama_conversations.storage.stores import IdempotencyStore
@@ -171,9 +172,10 @@ class IdempotencyKeys:
 
     async def initialize(self) -> None:
         """Start to keep leases and to forget old keys."""
+        renewal = self._store.lease_seconds / _RENEWALS_PER_LEASE
         self._upkeep = [
-            asyncio.create_task(_every(self._store.lease_seconds / _RENEWALS_PER_LEASE, self._renew)),
-            asyncio.create_task(_every(PURGE_SECONDS, self._purge)),
+            asyncio.create_task(Upkeep(log, "keeping idempotency keys").every(renewal, self._renew)),
+            asyncio.create_task(Upkeep(log, "forgetting idempotency keys").every(PURGE_SECONDS, self._purge)),
         ]
 
     async def shutdown(self) -> None:
@@ -278,13 +280,3 @@ def _kept(answer: KeptAnswer, key: str, recording: Recording) -> Outcome:
         recording.add(answer.body.encode())
         return Outcome(None)
     return Outcome(WholeAnswer(answer.status, answer.body.encode(), orjson.loads(answer.headers)))
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do something again and again; a failure is logged, and the next time is another try."""
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-        except Exception:
-            log.exception("the upkeep of idempotency keys failed")

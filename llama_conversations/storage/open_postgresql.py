@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from llama_conversations.config.postgres_backend import PostgresBackend
 from llama_conversations.errors import StorageUnavailable
+from llama_conversations.storage.dialects.postgresql_tls import TlsSettings, UnusableCertificate
 from llama_conversations.storage.migrations import HEAD_REVISION
 
 try:
@@ -18,7 +20,7 @@ try:
         new_node,
         open_database,
     )
-    from llama_conversations.storage.dialects.postgresql_failures import DRIVER_ERRORS
+    from llama_conversations.storage.dialects.postgresql_failures import DRIVER_ERRORS, is_about_encryption
 except ModuleNotFoundError as error:
     raise StorageUnavailable(
         "PostgreSQL needs a package that is not installed: run `pip install 'llama-conversations[postgres]'`."
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 UPGRADE_LOCK = 0x6C6C616D615F6376
 """Key of the advisory lock under which the schema is upgraded."""
 
+_PROTOCOL_VIOLATION = "08P01"
+"""The code with which pgbouncer refuses parameters of a session that it cannot keep."""
+
+_POOLED = "behind a pooler it takes transaction_pooling: true"
+_SETTING = "SELECT setting FROM pg_settings WHERE name = $1"
 _REVISION = "SELECT version_num FROM alembic_version"
 _HAS_REVISION = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
 
@@ -55,6 +62,7 @@ def postgresql_settings(backend: PostgresBackend) -> PostgresqlSettings:
     return PostgresqlSettings(
         dsn=backend.address.dsn,
         location=backend.location,
+        tls=TlsSettings.of(backend.address.query),
         node=new_node(),
         pool_size=backend.pool_size,
         statement_timeout=backend.statement_timeout_seconds,
@@ -67,11 +75,25 @@ def postgresql_settings(backend: PostgresBackend) -> PostgresqlSettings:
 def opening(settings: PostgresqlSettings) -> Iterator[None]:
     """Whatever the driver cannot do is told as ``StorageUnavailable``."""
     try:
+        settings.tls.check_files()
         yield
-    except (*DRIVER_ERRORS, ValueError) as error:  # ValueError: a certificate's file that is none
-        silent = f"no answer within {settings.connect_timeout:g} s" if isinstance(error, TimeoutError) else ""
-        reason = str(error) or silent or type(error).__name__
+    except (*DRIVER_ERRORS, UnusableCertificate) as error:
+        reason = _reason(error, settings)
         raise StorageUnavailable(f"The database {settings.location} cannot be opened: {reason}") from error
+
+
+def _reason(error: Exception, settings: PostgresqlSettings) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        reason = f"no answer within {settings.connect_timeout:g} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = f"its certificate cannot be verified: {error.verify_message}"
+    if isinstance(error.__cause__, DRIVER_ERRORS):  # with prefer and allow the driver tries twice
+        reason += f"; before that: {error.__cause__}"
+    if getattr(error, "sqlstate", None) == _PROTOCOL_VIOLATION and settings.session_limits:
+        reason += f"; {_POOLED}"
+    tls = str(settings.tls)
+    return f"{reason} ({tls})" if tls and is_about_encryption(error) else reason
 
 
 @asynccontextmanager
@@ -92,6 +114,7 @@ async def upgraded_postgresql(settings: PostgresqlSettings) -> str | None:
     Errors: ``StorageUnavailable``, ``DatabaseTooNew``.
     """
     async with connected(settings) as connection:
+        await _check_session(connection, settings)
         found = await postgresql_revision(connection)
     if found == HEAD_REVISION:
         return found
@@ -101,6 +124,21 @@ async def upgraded_postgresql(settings: PostgresqlSettings) -> str | None:
     with opening(settings):
         await upgrade_postgresql(settings, UPGRADE_LOCK)
     return found
+
+
+async def _check_session(connection: Connection, settings: PostgresqlSettings) -> None:
+    """See whether the limits hold that the session was opened with: a pooler may be told to drop them.
+
+    Such a pooler may also give each transaction another session, which would fail later, and at random.
+
+    Errors: ``StorageUnavailable``.
+    """
+    for name, asked in settings.session_limits.items():
+        rows = await connection.fetch(_SETTING, name)
+        if str(rows[0][0]) != asked:
+            raise StorageUnavailable(
+                f"The database {settings.location} cannot be opened: its sessions do not keep {name}; {_POOLED}"
+            )
 
 
 async def postgresql_revision(connection: Connection) -> str | None:

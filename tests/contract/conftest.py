@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from harness.pgbouncer import Pgbouncer
 from harness.postgres import Cluster, leases_run_out
 from harness.server import SERVER, UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
@@ -60,6 +61,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _databases(metafunc: pytest.Metafunc) -> Sequence[str]:
+    if asked := metafunc.config.getoption("--database"):
+        return (asked,)
     marker = metafunc.definition.get_closest_marker("databases")
     if marker is not None:
         return marker.args
@@ -77,6 +80,9 @@ def database(request: pytest.FixtureRequest) -> Callable[[Path], Backend]:
     if request.param == "sqlite":
         return lambda directory: {"type": "sql_sqlite", "path": str(directory / "state.db")}
     cluster: Cluster = request.getfixturevalue("postgres")
+    if request.param == "pgbouncer":
+        pooler: Pgbouncer = request.getfixturevalue("pgbouncer")
+        return lambda directory: pooler.before(cluster.backend(cluster.database(directory)))
     return lambda directory: cluster.backend(cluster.database(directory))
 
 

@@ -64,10 +64,29 @@ class Cluster:
         secret.chmod(0o644)
         self._run("initdb", "--no-sync", "-A", "scram-sha-256", "-U", "owner", f"--pwfile={secret}", "-E", "UTF8")
 
-    def _run(self, program: str, *arguments: str) -> None:
+    @property
+    def has_tls(self) -> bool:
+        """Whether the programs are built with TLS: those that packages carry are not."""
+        return self._run("postgres", "-C", "ssl_library").strip() != ""
+
+    def _run(self, program: str, *arguments: str) -> str:
         command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd=self._folder, check=False, **self._who)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def put(self, **files: bytes) -> None:
+        """Write files of its own into the folder of its data, where its settings find them; ``_`` is ``.`` there."""
+        for name, content in files.items():
+            path = self._folder / "data" / name.replace("_", ".")
+            path.write_bytes(content)
+            path.chmod(0o600)
+            if "user" in self._who:
+                os.chown(path, self._who["user"], self._who["group"])
+
+    def admit(self, *lines: str) -> None:
+        """Who may connect, and how, as ``pg_hba.conf`` has it."""
+        (self._folder / "data" / "pg_hba.conf").write_text("\n".join(lines) + "\n")
 
     def start(self) -> Cluster:
         """Start it, and wait until it answers."""
@@ -133,10 +152,15 @@ class Cluster:
 
         in_its_own_loop(upgrade())
 
-    def let_leases_run_out(self, database: str, pid: int) -> None:
-        """Let those of a process that was killed run out, as the time would, once nothing of it is running any more."""
+    def let_leases_run_out(self, database: str, pooled: bool, pid: int) -> None:
+        """Let those of a process that was killed run out, as the time would, once nothing of it is running any more.
+
+        Args:
+            pooled: A pooler stands between; its connections keep the name of who used them last.
+        """
         deadline = time.monotonic() + START_SECONDS
-        while self.execute(f"SELECT 1 FROM pg_stat_activity WHERE application_name LIKE '%-{pid}-%'"):
+        work = f"application_name LIKE '%-{pid}-%'" + (" AND state <> 'idle'" if pooled else "")
+        while self.execute(f"SELECT 1 FROM pg_stat_activity WHERE {work}"):
             assert time.monotonic() < deadline
         for table in ("conversations", "responses", "idempotency_keys"):
             self.execute(f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node LIKE '%-{pid}-%'", database)
@@ -151,7 +175,7 @@ def leases_run_out(request: pytest.FixtureRequest, backend: Mapping[str, object]
     if backend["type"] != "sql_postgres":
         return None
     cluster: Cluster = request.getfixturevalue("postgres")
-    return partial(cluster.let_leases_run_out, str(backend["db"]))
+    return partial(cluster.let_leases_run_out, str(backend["db"]), backend.get("transaction_pooling") is True)
 
 
 def query(port: int, database: str, sql: str) -> list[tuple[object, ...]]:
@@ -159,7 +183,7 @@ def query(port: int, database: str, sql: str) -> list[tuple[object, ...]]:
 
     async def run() -> list[tuple[object, ...]]:
         connection = await asyncpg.connect(
-            host="127.0.0.1", port=port, user="owner", password=PASSWORD, database=database
+            host="127.0.0.1", port=port, user="owner", password=PASSWORD, database=database, ssl=False
         )
         try:
             return [tuple(row) for row in await connection.fetch(sql)]

@@ -23,6 +23,17 @@ def workers_of(server: StackServer) -> Sequence[int]:
     return [int(pid) for pid in children if b"cli.worker" in _command(int(pid))]
 
 
+def sockets_of(pid: int) -> int:
+    """How many sockets a process has open."""
+    return sum(_is_socket(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _is_socket(descriptor: Path) -> bool:
+    with suppress(FileNotFoundError):  # it was closed meanwhile
+        return descriptor.readlink().name.startswith("socket:")
+    return False
+
+
 def _command(pid: int) -> bytes:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -24,6 +24,7 @@ from llama_conversations.services.responses.snapshot import (
 from llama_conversations.services.responses.surroundings import Surroundings
 from llama_conversations.services.responses.tasks import uninterrupted
 from llama_conversations.services.responses.turn import Turn
+from llama_conversations.services.upkeep import Upkeep
 from llama_conversations.storage.news import CANCELS, JOBS, Bell
 from llama_conversations.storage.records import EventRecord, Job, TurnCommit
 from llama_conversations.wire.events import EventWriter, ResponseEvent
@@ -106,15 +107,14 @@ class BackgroundJobs:
             self._runner.stop(response_id)
 
     async def _take_up(self) -> None:
+        upkeep = Upkeep(logger, "taking up background responses")
         with self._around.news.bell(JOBS) as bell:
             self._room = bell
             while True:
-                try:
+                with upkeep.one_try():
                     # What is taken up is begun, even if the service stops meanwhile: nobody else would run it.
                     while self._has_room and await uninterrupted(self._take_one()):
                         pass
-                except Exception:
-                    logger.exception("taking up background responses failed")
                 await bell.wait(POLL_SECONDS)
 
     @property
@@ -171,18 +171,14 @@ class BackgroundJobs:
         self._around.news.announce(response.id)
 
     async def _watch_cancellations(self) -> None:
+        upkeep = Upkeep(logger, "asking for cancellations")
         with self._around.news.bell(CANCELS) as bell:
             while True:
                 await bell.wait(CANCEL_POLL_SECONDS)
                 if self._running:
-                    await self._cancel_those_asked_for()
-
-    async def _cancel_those_asked_for(self) -> None:
-        try:
-            for response_id in await self._around.jobs.cancel_requests(self._running.keys()):
-                self.cancel(response_id)
-        except StackError:
-            logger.exception("asking for cancellations failed")
+                    with upkeep.one_try():
+                        for response_id in await self._around.jobs.cancel_requests(self._running.keys()):
+                            self.cancel(response_id)
 
 
 def _first_events(body: bytes) -> list[EventRecord]:

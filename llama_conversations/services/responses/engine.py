@@ -163,6 +163,8 @@ class RunningTurn:
         except Exception as error:
             if isinstance(error, TurnLost):  # it was deleted, or another process has ended it: nothing is to be mended
                 logger.warning("%s", error)
+            elif isinstance(error, StackError):
+                logger.error("the end of %s could not be stored: %s", self.turn.response_id, error)  # noqa: TRY400
             else:
                 logger.exception("the end of %s could not be stored", self.turn.response_id)
             self._ended(self._stopped, response_head(self.turn, self._stopped))

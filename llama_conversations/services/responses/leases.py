@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 
 from llama_conversations.log import get_logger
 from llama_conversations.services.responses.snapshot import failed_head
+from llama_conversations.services.upkeep import Upkeep
 from llama_conversations.storage.stores import ResponseStore
 from llama_conversations.wire.responses import ResponseError
 
@@ -41,8 +42,8 @@ class LeaseKeeper:
         """Sweep once, so that what a crash left is mended before anybody asks; then go on."""
         await self._end_what_is_left()
         self._tasks = [
-            asyncio.create_task(_every(self._renewal, self._renew)),
-            asyncio.create_task(_every(self._sweep_interval, self.sweep)),
+            asyncio.create_task(Upkeep(logger, "keeping leases").every(self._renewal, self._renew)),
+            asyncio.create_task(Upkeep(logger, "sweeping up turns").every(self._sweep_interval, self.sweep)),
         ]
 
     async def stop(self) -> None:
@@ -69,13 +70,3 @@ class LeaseKeeper:
         while swept := await self._responses.sweep(lambda head: failed_head(head, _DIED)):
             for response_id in swept:
                 logger.warning("turn %s was left by a process that died; it is stored as failed", response_id)
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do something again and again; a failure is logged, and the next time is another try."""
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-        except Exception:
-            logger.exception("keeping leases failed")

@@ -36,6 +36,8 @@ from llama_conversations.storage.dialects.postgresql_failures import (
     unavailable,
 )
 from llama_conversations.storage.dialects.postgresql_news import ListeningConnection, PostgresqlNews
+from llama_conversations.storage.dialects.postgresql_outage import Reachability
+from llama_conversations.storage.dialects.postgresql_tls import TlsSettings
 from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Step, Unit
 
@@ -127,6 +129,7 @@ class PostgresqlSettings:
 
     dsn: str
     location: str
+    tls: TlsSettings
     node: str
     pool_size: int
     statement_timeout: float
@@ -134,8 +137,8 @@ class PostgresqlSettings:
     transaction_pooling: bool
 
     @property
-    def session(self) -> Mapping[str, str]:
-        """What a transaction is held to, and how it is planned.
+    def limits(self) -> Mapping[str, str]:
+        """What the server holds a transaction to.
 
         A process that was stopped does not hold locks for ever. And a table that was tiny when its plan was made is
         not read from end to end for as long as nobody has analysed it: there is an index for whatever we ask, also for
@@ -146,22 +149,27 @@ class PostgresqlSettings:
         return {**limits, "enable_seqscan": "off", "jit": "off"}
 
     @property
+    def session_limits(self) -> Mapping[str, str]:
+        """Those of the limits that are set for a session, once: none where a pooler lends sessions."""
+        return {} if self.transaction_pooling else self.limits
+
+    @property
     def begin(self) -> str:
         """What begins a transaction, in one round trip."""
         if not self.transaction_pooling:
             return _BEGIN
-        return "; ".join((_BEGIN, *(f"SET LOCAL {name} = {value}" for name, value in self.session.items())))
+        return "; ".join((_BEGIN, *(f"SET LOCAL {name} = {value}" for name, value in self.limits.items())))
 
-    def connect_arguments(self, **own: str) -> dict[str, ConnectArgument]:
-        """What ``asyncpg.connect`` takes; ``own``: settings of the server for this session alone."""
-        session = {} if self.transaction_pooling else self.session
+    def connect_arguments(self, **session: str) -> dict[str, ConnectArgument]:
+        """What ``asyncpg.connect`` takes; ``session``: settings of the server for this session alone."""
+        name = {"application_name": f"llama-conversations {self.node}"}
         return {
             "dsn": self.dsn,
             "timeout": self.connect_timeout,
             "command_timeout": self.statement_timeout + _GRACE_SECONDS,
             "statement_cache_size": 0 if self.transaction_pooling else PREPARED_STATEMENTS,
             "max_cached_statement_lifetime": 0,
-            "server_settings": {"application_name": f"llama-conversations {self.node}", **session, **own},
+            "server_settings": {**name, **self.session_limits, **session},
         }
 
 
@@ -190,6 +198,7 @@ class PostgresqlDatabase:
         # A pooler gives each transaction another connection: none would hear what it listens for.
         self._listener = None if settings.transaction_pooling else PostgresqlNews(lambda: _listening(settings))
         self._news = self._listener or LocalNews()
+        self._reachability = Reachability(settings.location)
         self._statements = PositionalStatements(_SQL)
         self._units: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -269,7 +278,7 @@ class PostgresqlDatabase:
         for _ in range(self._settings.pool_size + 1):
             connection = await self._acquire()
             try:
-                return connection, await first(connection)
+                result = await first(connection)
             except BaseException as error:
                 await _roll_back(connection)
                 await self._give_back(connection)
@@ -277,7 +286,10 @@ class PostgresqlDatabase:
                     raise
                 if not is_lost(error):
                     raise failure(error) from error
-        raise unavailable("its connections break")
+            else:
+                self._reachability.found()
+                return connection, result
+        raise self._reachability.lost("its connections break")
 
     async def _give_back(self, connection: Connection) -> None:
         with suppress(*DRIVER_ERRORS):  # it broke, and the pool drops it: what it did is known already
@@ -290,7 +302,7 @@ class PostgresqlDatabase:
             seconds = f"{self._settings.connect_timeout:g}"
             raise unavailable(f"no connection was free or could be made within {seconds} s") from error
         except DRIVER_ERRORS as error:
-            raise unavailable(f"no connection can be made: {error}") from error
+            raise self._reachability.lost(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         """Finish what runs, then close the connections."""

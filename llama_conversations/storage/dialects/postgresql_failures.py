@@ -15,11 +15,16 @@ logger = get_logger(__name__)
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What the driver raises."""
 
+NOTHING_STORED = "The database is not available. Nothing was stored."
+
 _OURS = ("22", "23", "42")
 """Classes of errors that say that a statement or its values are wrong."""
 
 _LOST = ("08", "57P")
 """Beginnings of the codes of errors with which the server or the network ends a connection."""
+
+_CONNECTION = ("08", "28000")
+"""Beginnings of the codes of a connection that breaks or is not admitted; a wrong password has another one."""
 
 _UNSTORABLE = ("22021", "22P05")
 """Codes of text that PostgreSQL cannot hold: U+0000, since all other text is valid when it gets here."""
@@ -32,6 +37,13 @@ def is_lost(error: BaseException) -> bool:
     return not isinstance(error, TimeoutError | asyncpg.DataError)
 
 
+def is_about_encryption(error: BaseException) -> bool:
+    """Whether a connection may have failed for how it was to be encrypted: its settings are then worth telling."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate).startswith(_CONNECTION)
+    return isinstance(error, (*DRIVER_ERRORS, ValueError)) and not isinstance(error, TimeoutError)
+
+
 def failure(error: Exception) -> Exception:
     """What the caller is told: the database cannot serve; or the error itself, where it is a fault of ours."""
     code = str(getattr(error, "sqlstate", None) or "")
@@ -39,14 +51,15 @@ def failure(error: Exception) -> Exception:
         return UnstorableText()
     if code.startswith(_OURS) or isinstance(error, asyncpg.DataError):
         return error
-    logger.error("the database failed: %s: %s", type(error).__name__, error)
-    return StorageUnavailable("The database is not available. Nothing was stored.")
+    if isinstance(error, TimeoutError):
+        return unavailable("a statement took too long")
+    return unavailable(f"{type(error).__name__}: {error}")
 
 
 def unavailable(reason: str) -> StorageUnavailable:
-    """The database cannot be reached, or has given up."""
+    """The database has given something up."""
     logger.error("the database failed: %s", reason)
-    return StorageUnavailable("The database is not available. Nothing was stored.")
+    return StorageUnavailable(NOTHING_STORED)
 
 
 def commit_failure(error: Exception) -> Exception:

@@ -74,7 +74,7 @@ class PostgresqlNews(LocalNews):
         self._connect = connect
         self._untold: set[str] = set()
         self._awake = asyncio.Event()
-        self._is_heard = False
+        self._is_heard, self._was_lost = False, False
         self._closing = asyncio.Event()
         self._task = asyncio.create_task(self._stay_connected(), name="postgresql-news")
 
@@ -109,6 +109,7 @@ class PostgresqlNews(LocalNews):
                 return
             if self._is_heard:
                 logger.warning("the connection for news is lost (%s): news are looked for meanwhile", reason)
+                self._was_lost = True
             self._is_heard = False
             self.ring_all()  # who waits shall look, and then look more often
             await self._pause(RECONNECT_SECONDS)
@@ -120,7 +121,9 @@ class PostgresqlNews(LocalNews):
             ours = connection.get_server_pid()
             connection.add_termination_listener(lambda _: self._awake.set())
             await connection.add_listener(CHANNEL, lambda _, pid, __, topic: self._hear(topic, told_here=pid == ours))
-            self._is_heard = True
+            if self._was_lost:
+                logger.info("the connection for news stands again")
+            self._is_heard, self._was_lost = True, False
             self.ring_all()  # nobody knows what was told before
             while not connection.is_closed() and (self._untold or not self._closing.is_set()):
                 await self._tell(connection)

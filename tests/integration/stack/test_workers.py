@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from harness.answers import ok
 from harness.server import StackServer
-from harness.workers import http_to, wait_for, wait_until_gone, workers_of
+from harness.workers import http_to, sockets_of, wait_for, wait_until_gone, workers_of
 from integration.stack.conftest import EchoConfig
 
 Start = Callable[..., StackServer]
@@ -116,3 +118,24 @@ def test_a_signal_while_workers_begin_ends_them_with_exit_code_0(environ: dict[s
         assert process.wait(30) == 0
         assert "Serving" not in process.stdout.read()
     shutil.rmtree(tmp_path)
+
+
+def test_clients_that_come_at_once_are_spread_over_all(start: Start) -> None:
+    server = start()
+    port = int(server.root_url.rpartition(":")[2])
+    clients, bursts, pids = 48, 3, workers_of(server)
+    taken = dict.fromkeys(pids, 0)
+    for _ in range(bursts):
+        before = {pid: sockets_of(pid) for pid in pids}
+        with ExitStack() as opened:
+            each = [opened.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(clients)]
+            for client in each:
+                client.sendall(b"GET /v1/health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            for client in each:
+                assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+            for pid in pids:
+                taken[pid] += sockets_of(pid) - before[pid]
+        while any(sockets_of(pid) > before[pid] for pid in pids):
+            assert set(workers_of(server)) == set(pids)
+    assert sum(taken.values()) == clients * bursts
+    assert min(taken.values()) > clients * bursts / 5

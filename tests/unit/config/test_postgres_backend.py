@@ -85,6 +85,33 @@ def test_where_it_is_is_told_without_who_opens_it() -> None:
             {"url": "postgresql://h/d?sslmode=require", "sslmode": "prefer"},
             "backends.default.sslmode: is given in url, too: give it once",
         ),
+        (
+            {"url": "postgresql://h/d?sslmode=on"},
+            "backends.default.url: its sslmode must be disable, allow, prefer, require, verify-ca or verify-full",
+        ),
+        *(
+            (
+                {"host": "h", "ssl_root_cert": "/x", **mode},
+                f"backends.default.ssl_root_cert: verifies nothing with sslmode {name}: give verify-full, or verify-ca",
+            )
+            for name, mode in [("prefer", {}), ("allow", {"sslmode": "allow"}), ("disable", {"sslmode": "disable"})]
+        ),
+        (
+            {"url": "postgresql://h/d?sslrootcert=/x"},
+            (
+                "backends.default.url: its sslrootcert verifies nothing with sslmode prefer: give "
+                "verify-full, or verify-ca"
+            ),
+        ),
+        ({"host": "h", "ssl_key": "/x"}, "backends.default.ssl_key: is the key of a certificate, which is not given"),
+        (
+            {"url": "postgresql://h/d?sslkey=/x"},
+            "backends.default.url: its sslkey is the key of a certificate, which is not given",
+        ),
+        (
+            {"host": "h", "ssl_cert": "/x", "sslmode": "disable"},
+            "backends.default.ssl_cert: is shown to nobody with sslmode disable",
+        ),
         ({"host": "h", "port": 70000}, "backends.default.port: must be at most 65535, not 70000"),
         ({"host": "h", "ssl_key": "~nobody-of-this-name/x"}, None),
         ({"host": "h", "pasword": "x"}, "backends.default.pasword: unknown key 'pasword'; did you mean 'password'?"),

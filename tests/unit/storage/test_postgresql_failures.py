@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -301,3 +302,11 @@ async def test_a_server_that_cannot_be_reached_is_named_without_secrets(path: Pa
         async with opened(path, **wrong):
             pass
     assert PASSWORD not in str(found.value)
+
+
+async def test_a_server_that_does_not_answer_is_given_up_and_named(path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(StorageUnavailable, match=r"cannot be opened: no answer within 0\.2 s"):
+            async with opened(path, port=port, connect_timeout_seconds=0.2):
+                pass

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import tempfile
 from collections.abc import Coroutine
-from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from llama_conversations.errors import (
     ConversationLocked,
@@ -25,11 +31,28 @@ from llama_conversations.errors import (
     TurnLost,
 )
 from llama_conversations.storage.records import ItemRecord, PageQuery, ResponseRecord, TurnClaim
-from unit.storage.support import ALICE, BOB, claim_of, commit_of, conversation, item, opened, response, texts
+from unit.storage.support import (
+    ALICE,
+    BOB,
+    EVERY_DATABASE,
+    change,
+    claim_of,
+    commit_of,
+    conversation,
+    item,
+    opened,
+    response,
+    texts,
+)
 
 T = TypeVar("T")
 
 CLIENT_IDS = [f"id{n}" for n in range(8)]
+
+TABLES = ("conversations", "responses")
+FRUGAL = {".db": {"synchronous": "normal", "readers": 1}, ".json": {"pool_size": 2}}
+EXAMPLES = {".db": 25, ".json": 10}
+"""By the suffix of the database's path; each step looks at everything, and PostgreSQL is a round trip away."""
 
 item_ids = st.lists(st.one_of(st.none(), st.sampled_from(CLIENT_IDS)), max_size=4)
 
@@ -60,13 +83,14 @@ class Store(RuleBasedStateMachine):
     conversations = Bundle("conversations")
     turns = Bundle("turns")
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "state.db"
-        self.opening = opened(self.path, synchronous="normal", readers=1)
+        self.path = path
+        self.opening = opened(path, **FRUGAL[path.suffix])
         self.storage = self.run(self.opening.__aenter__())
+        for table in TABLES:
+            change(path, f"DELETE FROM {table}")
         self.known: dict[str, Conversation] = {}
         self.turn_of: dict[str, Turn] = {}
 
@@ -77,7 +101,6 @@ class Store(RuleBasedStateMachine):
         self.run(self.opening.__aexit__(None, None, None))
         self.run(self.loop.shutdown_default_executor())
         self.loop.close()
-        self.directory.cleanup()
 
     @rule(target=conversations, ids=item_ids)
     def create(self, ids: list[str | None]) -> object:
@@ -231,10 +254,8 @@ class Store(RuleBasedStateMachine):
 
     @rule()
     def let_every_lease_run_out_and_sweep(self) -> None:
-        with closing(sqlite3.connect(self.path)) as connection:
-            for table in ("conversations", "responses"):
-                connection.execute(f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node IS NOT NULL")
-            connection.commit()
+        for table in TABLES:
+            change(self.path, f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node IS NOT NULL")
         swept = self.run(self.storage.responses.sweep(lambda head: head))
         assert set(swept) == {turn_id for turn_id, turn in self.turn_of.items() if turn.status == "in_progress"}
         for turn in self.turn_of.values():
@@ -277,7 +298,12 @@ class Store(RuleBasedStateMachine):
         return (model is not None and not model.deleted) or turn.status is not None
 
 
-TestStore = Store.TestCase
-TestStore.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@EVERY_DATABASE
+def test_whatever_is_done_in_whatever_order_is_as_the_model_says(path: Path) -> None:
+    bounds = settings(
+        max_examples=EXAMPLES[path.suffix],
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    run_state_machine_as_test(partial(Store, path), settings=bounds)
