@@ -210,7 +210,7 @@ def test_who_forgot_to_say_so_is_told(postgres: Cluster, upgrade: Callable[..., 
 def test_a_pooler_that_drops_the_limits_of_a_session_is_told_from_a_server(
     postgres: Cluster, upgrade: Callable[..., str], mode: str
 ) -> None:
-    dropped = "statement_timeout,idle_in_transaction_session_timeout"
+    dropped = "statement_timeout,idle_in_transaction_session_timeout,enable_seqscan,jit"
     pooler = Pgbouncer(postgres, pool_mode=mode, ignore_startup_parameters=dropped)
     try:
         backend = pooler.start().before(postgres.backend(postgres.empty_database()))
