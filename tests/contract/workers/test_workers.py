@@ -22,6 +22,7 @@ from harness.answers import ok, refused
 from harness.background import begin_stream, follow, followed, queue, settled
 from harness.conversations import create, items_of, texts_of, user
 from harness.event_stream import check_stream, read_frames
+from harness.forked import ForkedServer
 from harness.postgres import leases_run_out
 from harness.server import SERVER, StackServer, scripted_config
 from harness.turns import post, text_of, turn
@@ -98,7 +99,7 @@ def workers(
     directory = tmp_path_factory.mktemp("workers")
     config = scripted_config(directory, model.base_url, **sections(database, directory), model_refresh_seconds=0.2)
     config["providers"]["inference"].append(listing.provider)
-    server = StackServer(directory, config)
+    server = ForkedServer(directory, config)
     server.after_kill = leases_run_out(request, database(directory))
     try:
         yield server.start()
