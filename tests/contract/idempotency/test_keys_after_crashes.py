@@ -69,7 +69,7 @@ def post(http: httpx2.Client, path: str, key: str, body: object) -> httpx2.Respo
 
 
 def send_and_die(server: StackServer, directory: Path, when: str, path: str, key: str, *bodies: object) -> None:
-    """Send requests at once to a process that stands for the server; the first has the key, the others a number, too."""
+    """Send requests at once to a process as the server is; the first has the key, the others a number behind it."""
     arguments = ["-c", str(directory / "run.yaml"), when, path, key, *map(json.dumps, bodies)]
     died = ForkedProcess(SEND_AND_DIE, arguments, directory)
     assert died.finish(60) == ("", -signal.SIGKILL)
