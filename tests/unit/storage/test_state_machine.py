@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
+from harness.sqlite import make_database
 from llama_conversations.errors import (
     ConversationLocked,
     ConversationNotFound,
@@ -64,7 +65,7 @@ class Store(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "state.db"
+        self.path = make_database(Path(self.directory.name) / "state.db")
         self.opening = opened(self.path, synchronous="normal", readers=1)
         self.storage = self.run(self.opening.__aenter__())
         self.known: dict[str, Conversation] = {}
