@@ -21,6 +21,7 @@ from typing import TypeVar
 import asyncpg
 import pytest
 
+from harness.waiting import pause
 from llama_conversations.config.run_config import StorageConfig
 from llama_conversations.storage.open import open_storage
 
@@ -166,6 +167,7 @@ class Cluster:
         deadline = time.monotonic() + START_SECONDS
         while self.execute(f"SELECT 1 FROM pg_stat_activity WHERE application_name LIKE '%-{pid}-%'"):
             assert time.monotonic() < deadline
+            pause()
         for table in ("conversations", "responses", "idempotency_keys"):
             self.execute(f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node LIKE '%-{pid}-%'", database)
 
