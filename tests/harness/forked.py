@@ -35,7 +35,9 @@ class Forker:
             if self._process is None:
                 self._start()
             socket.send_fds(self._asking, [json.dumps(what).encode()], files)
-            return json.loads(self._asking.recv(_MAX_ANSWER))
+            answer = self._asking.recv(_MAX_ANSWER)
+        assert answer, "the process that forks has ended; standard error says why"
+        return json.loads(answer)
 
     def _start(self) -> None:
         self._asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
