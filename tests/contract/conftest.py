@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from harness.forked import ForkedServer
 from harness.pgbouncer import Pgbouncer
 from harness.postgres import Cluster, leases_run_out
 from harness.server import SERVER, UPSTREAM_KEY, StackServer, scripted_config
@@ -127,7 +128,7 @@ def server(
 ) -> Iterator[StackServer]:
     """The server that all tests of a worker share; whatever they send, no fault of its own may show in its log."""
     directory = tmp_path_factory.mktemp("server")
-    server = StackServer(directory, scripted_config(directory, model.base_url, **shared_sections(directory))).start()
+    server = ForkedServer(directory, scripted_config(directory, model.base_url, **shared_sections(directory))).start()
     try:
         yield server
         server.stop()
@@ -167,7 +168,7 @@ def new_server(
         place.mkdir(exist_ok=True, parents=True)
         backend = database(place)
         sections = {"storage": {"backends": {"default": backend}}, **sections}
-        servers.append(StackServer(place, scripted_config(place, model.base_url, **sections), environ))
+        servers.append(ForkedServer(place, scripted_config(place, model.base_url, **sections), environ))
         servers[-1].after_kill = leases_run_out(request, backend)
         return servers[-1]
 

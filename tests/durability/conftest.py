@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.forked import ForkedServer
 from harness.server import StackServer, scripted_config
 from scripted_model import ScriptedModel
 
@@ -24,7 +25,7 @@ def sqlite_server(model: ScriptedModel, tmp_path: Path) -> Iterator[Callable[...
     servers: list[StackServer] = []
 
     def make(**sections: object) -> StackServer:
-        servers.append(StackServer(tmp_path, scripted_config(tmp_path, model.base_url, **sections)))
+        servers.append(ForkedServer(tmp_path, scripted_config(tmp_path, model.base_url, **sections)))
         return servers[-1]
 
     yield make

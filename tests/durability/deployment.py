@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from durability.forked_server import ForkedServer
+from harness.forked import ForkedServer
 from harness.server import StackServer, scripted_config
 from harness.workers import workers_of
 

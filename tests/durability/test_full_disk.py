@@ -22,6 +22,7 @@ from harness.conversations import add, create, items_of, texts_of, user
 from harness.event_stream import check_stream, read_frames
 from harness.server import StackServer
 from harness.turns import post, text_of
+from harness.waiting import pause
 from scripted_model import ScriptedModel
 
 QUICK = {"lease_seconds": 1, "sweep_seconds": 0.1}
@@ -53,6 +54,7 @@ def next_turn(http: httpx2.Client, conversation_id: str) -> str:
     """The text of a turn, once the conversation is not locked any more."""
     while (answer := post(http, "echo", "Next", conversation=conversation_id)).status_code == 400:
         refused(answer, 400, "conversation_locked", "conversation")
+        pause()
     return text_of(ok(answer))
 
 

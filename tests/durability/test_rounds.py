@@ -10,8 +10,8 @@ import pytest
 from durability.cli import main
 
 DEPLOYMENTS = [
-    "--database sqlite",
-    "--database sqlite --servers 2 --workers 2",
+    "--database sqlite --forks",
+    "--database sqlite --servers 2 --workers 2 --forks",
     "--database postgres --servers 3 --forks",
     "--database postgres --workers 2",
 ]

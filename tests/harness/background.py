@@ -10,6 +10,7 @@ import httpx2
 from harness.answers import ok
 from harness.event_stream import TERMINAL, JsonObject, check_stream, read_frames
 from harness.turns import Stream, check_stored, post
+from harness.waiting import pause
 
 SETTLE_SECONDS = 20
 ENDED = {*TERMINAL.values(), "cancelled"}
@@ -30,6 +31,7 @@ def settled(http: httpx2.Client, response_id: str) -> JsonObject:
         response: JsonObject = ok(http.get(f"/responses/{response_id}"))
         if response["status"] in ENDED:
             return response
+        pause()
     raise AssertionError(f"{response_id} has not ended")
 
 
@@ -40,6 +42,7 @@ def taken_up(http: httpx2.Client, response_id: str) -> JsonObject:
         response: JsonObject = ok(http.get(f"/responses/{response_id}"))
         if response["status"] != "queued":
             return response
+        pause()
     raise AssertionError(f"{response_id} still waits")
 
 

@@ -20,6 +20,7 @@ import asyncpg
 import pytest
 
 from benchmarks.postgres_programs import find_programs, unprivileged
+from harness.waiting import pause
 from llama_conversations.config.run_config import StorageConfig
 from llama_conversations.storage.open import open_storage
 
@@ -162,6 +163,7 @@ class Cluster:
         work = f"application_name LIKE '%-{pid}-%'" + (" AND state <> 'idle'" if pooled else "")
         while self.execute(f"SELECT 1 FROM pg_stat_activity WHERE {work}"):
             assert time.monotonic() < deadline
+            pause()
         for table in ("conversations", "responses", "idempotency_keys"):
             self.execute(f"UPDATE {table} SET lease_expires_at = 1 WHERE lease_node LIKE '%-{pid}-%'", database)
 

@@ -13,6 +13,7 @@ import httpx2
 
 from harness.answers import ok
 from harness.server import StackServer
+from harness.waiting import pause
 
 PATIENCE = 30
 
@@ -75,6 +76,7 @@ def wait_for(server: StackServer, words: str, times: int = 1) -> None:
     deadline = time.monotonic() + PATIENCE
     while server.log.count(words) < times:
         assert time.monotonic() < deadline, server.log
+        pause()
 
 
 def wait_until_gone(pids: Sequence[int]) -> None:
@@ -82,3 +84,4 @@ def wait_until_gone(pids: Sequence[int]) -> None:
     deadline = time.monotonic() + PATIENCE
     while any(map(is_running, pids)):
         assert time.monotonic() < deadline, pids
+        pause()

@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from acceptance.clients import groups
+from harness.forked import ForkedServer
 from harness.server import StackServer, scripted_config
 from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
@@ -62,7 +63,7 @@ def server(model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> It
     policy = {"policy": {"allow": ["127.0.0.1"]}}
     runtime = {"provider_id": "mcp", "provider_type": "inline::mcp", "config": policy}
     config["providers"] = {**config["providers"], "tool_runtime": [runtime]}
-    server = StackServer(directory, config).start()
+    server = ForkedServer(directory, config).start()
     try:
         yield server
         server.stop()

@@ -13,6 +13,7 @@ from harness.answers import ok, refused
 from harness.background import begin_stream, followed, queue, settled, taken_up
 from harness.conversations import create, items_of, texts_of
 from harness.turns import TIME, WEATHER, check_stored, checked, input_items, post, sent, text_of, turn
+from harness.waiting import pause
 from scripted_model import ScriptedModel
 
 STREAMED = pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
@@ -52,6 +53,7 @@ def test_the_official_client_polls_one(client: OpenAI) -> None:
     assert response.status == "queued"
     while response.status in ("queued", "in_progress"):
         response = client.responses.retrieve(response.id)
+        pause()
     assert response.output_text == "seen=1 last=Hello"
 
 

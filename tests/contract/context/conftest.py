@@ -12,7 +12,8 @@ from urllib.request import Request, urlopen
 import httpx2
 import pytest
 
-from harness.server import UPSTREAM_KEY, StackServer, scripted_config
+from harness.forked import ForkedServer
+from harness.server import UPSTREAM_KEY, scripted_config
 from scripted_model import ScriptedModel
 
 pytest.register_assert_rewrite("harness.background", "harness.tools")
@@ -89,7 +90,7 @@ def short(
         **shared_sections(directory),
         "providers": {"inference": [provider, templated]},
     }
-    server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
+    server = ForkedServer(directory, scripted_config(directory, model.base_url, **sections)).start()
     try:
         with server.http() as http:
             yield http

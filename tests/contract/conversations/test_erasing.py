@@ -15,7 +15,8 @@ import pytest
 from harness.answers import ok, refused
 from harness.background import begin_stream, queue
 from harness.conversations import create, items_of, user
-from harness.server import StackServer, scripted_config
+from harness.forked import ForkedServer
+from harness.server import scripted_config
 from harness.turns import post, request, text_of, turn
 from scripted_model import ScriptedModel
 
@@ -95,7 +96,7 @@ def test_after_a_vacuum_the_database_file_holds_nothing_of_it(
     model: ScriptedModel, tag: str, tmp_path: Path, pool: ThreadPoolExecutor
 ) -> None:
     limits = {"max_background_turns": 1}
-    server = StackServer(
+    server = ForkedServer(
         tmp_path, scripted_config(tmp_path, model.base_url, server={"port": 0, "limits": limits})
     ).start()
     try:

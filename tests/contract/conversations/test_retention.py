@@ -13,6 +13,7 @@ import pytest
 from harness.answers import ok
 from harness.conversations import create, user
 from harness.turns import post
+from harness.waiting import pause
 from scripted_model import ScriptedModel
 
 DAYS = 4 / 86400
@@ -31,6 +32,7 @@ def wait_until_gone(http: httpx2.Client, path: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while http.get(path).status_code != 404:
         assert time.monotonic() < deadline
+        pause()
 
 
 def test_what_is_too_old_goes_and_a_conversation_whose_turn_runs_goes_later(

@@ -8,7 +8,8 @@ import pytest
 
 from harness.answers import ok, refused
 from harness.conversations import add, create, items_of, texts_of, user
-from harness.server import StackServer, scripted_config
+from harness.forked import ForkedServer
+from harness.server import scripted_config
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def held(tmp_path, nobody_url):
     path = tmp_path / "odd name? 100% #1" / "state.db"
     backend = {"type": "sql_sqlite", "path": str(path), "busy_timeout_seconds": 0.1}
     config = scripted_config(tmp_path, nobody_url, storage={"backends": {"default": backend}})
-    server = StackServer(tmp_path, config).start()
+    server = ForkedServer(tmp_path, config).start()
     holder = sqlite3.connect(path, isolation_level=None)
     yield server, holder
     holder.close()

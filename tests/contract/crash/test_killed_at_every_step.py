@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from harness.answers import ok
 from harness.background import follow, settled
 from harness.conversations import create, items_of, texts_of, user
+from harness.forked import ForkedProcess
 from harness.server import StackServer, scripted_config
 from harness.tools import mcp, script
 from harness.turns import text_of, turn
@@ -86,9 +85,10 @@ QUEUED = "after it was queued"
 
 def take_turns_and_die(directory: Path, turns: list[tuple[str, dict[str, Any]]]) -> Sequence[int]:
     """A process for each turn, one after the other, that is killed at a step of it; the processes' ids."""
-    command = [sys.executable, "-c", TAKE_TURNS_AND_DIE, str(directory / "run.yaml"), json.dumps(turns)]
-    done = subprocess.run(command, cwd=directory, timeout=100, check=True, stdout=subprocess.PIPE, text=True)
-    return [int(line) for line in done.stdout.split()]
+    arguments = ["-c", str(directory / "run.yaml"), json.dumps(turns)]
+    said, code = ForkedProcess(TAKE_TURNS_AND_DIE, arguments, directory).finish(100)
+    assert code == 0
+    return [int(line) for line in said.split()]
 
 
 def turn_of(step: str, conversation_id: str, gate: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from harness.conversations import create, items_of, texts_of, user
 from harness.event_stream import check_stream, read_frames
 from harness.server import StackServer
 from harness.turns import input_items, post, text_of, turn
+from harness.waiting import pause
 from scripted_model import ScriptedModel
 
 DIED = {"code": "server_error", "message": "The server stopped before the turn had ended."}
@@ -215,6 +216,7 @@ def test_turns_of_a_killed_server_are_mended_by_one_that_runs_beside_it(
     with second.http() as http:
         while (answer := post(http, "echo", "Next", conversation=conversation_id)).status_code == 400:
             refused(answer, 400, "conversation_locked", "conversation")
+            pause()
         assert text_of(ok(answer)) == "seen=1 last=Next"
         [response] = responses_of(http, "slow")
         check_failed(http, response)

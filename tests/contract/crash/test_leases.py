@@ -18,9 +18,11 @@ from harness.conversations import create, items_of, texts_of, user
 from harness.event_stream import check_stream, read_frames
 from harness.server import StackServer
 from harness.turns import post, request, text_of, turn
+from harness.waiting import pause
 from scripted_model import ScriptedModel
 
-LEASE = 1
+LEASE = 2
+"""Seconds; a busy machine must not lose one by accident."""
 BUSY = {"turns": {"lease_seconds": LEASE, "sweep_seconds": 0.1}}
 
 
@@ -44,6 +46,7 @@ def next_turn(http: httpx2.Client, conversation_id: str) -> str:
     """The text of a turn, once the conversation is not locked any more."""
     while (answer := post(http, "echo", "Next", conversation=conversation_id)).status_code == 400:
         refused(answer, 400, "conversation_locked", "conversation")
+        pause()
     return text_of(ok(answer))
 
 
@@ -59,6 +62,7 @@ def test_a_turn_that_takes_many_leases_time_keeps_its_conversation(
         end = time.monotonic() + 3 * LEASE
         while time.monotonic() < end:
             refused(post(http, conversation=conversation_id), 400, "conversation_locked", "conversation")
+            pause()
         model.open_gate(tag)
         answer = running.result()
         response = check_stream(read_frames(answer.content)) if streamed else ok(answer)
@@ -100,6 +104,7 @@ def test_a_turn_of_a_server_that_stood_still_for_longer_than_a_lease_stores_noth
             assert status == "in_progress"
             if not swept:
                 break
+            pause()
         assert next_turn(http, conversation_id) == "seen=4 last=Next"
 
 

@@ -16,6 +16,7 @@ from harness.conversations import create, items_of, texts_of, user
 from harness.event_stream import check_stream, read_frames
 from harness.server import StackServer
 from harness.turns import post, request, text_of, turn
+from harness.waiting import pause
 from scripted_model import ScriptedModel
 
 PATIENCE = 4
@@ -48,6 +49,7 @@ def wait_for(server: StackServer, words: str) -> None:
     deadline = time.monotonic() + 20
     while words not in server.log:
         assert time.monotonic() < deadline, server.log
+        pause()
 
 
 @contextmanager
@@ -192,6 +194,7 @@ def wait_until_nobody_listens(server: StackServer) -> None:
             httpx2.get(f"{server.base_url}/health").raise_for_status()
         except httpx2.TransportError:
             return
+        pause()
     raise AssertionError("the server still listens")
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 
 from harness.answers import ok
 from harness.conversations import create, items_of, texts_of, user
+from harness.forked import ForkedProcess
 from harness.server import StackServer
 from harness.turns import checked, request, text_of
 from scripted_model import ScriptedModel
@@ -70,13 +68,13 @@ def post(http: httpx2.Client, path: str, key: str, body: object) -> httpx2.Respo
     )
 
 
-def send_and_die(directory: Path, when: str, path: str, key: str, *bodies: object) -> None:
-    """Send requests at once; the first has the key, the others the key and a number behind it."""
-    arguments = [str(directory / "run.yaml"), when, path, key, *map(json.dumps, bodies)]
-    died = subprocess.run(
-        [sys.executable, "-c", SEND_AND_DIE, *arguments], cwd=directory, env=os.environ, timeout=60, check=False
-    )
-    assert died.returncode == -signal.SIGKILL
+def send_and_die(server: StackServer, directory: Path, when: str, path: str, key: str, *bodies: object) -> None:
+    """Send requests at once to a process as the server is; the first has the key, the others a number behind it."""
+    arguments = ["-c", str(directory / "run.yaml"), when, path, key, *map(json.dumps, bodies)]
+    died = ForkedProcess(SEND_AND_DIE, arguments, directory)
+    assert died.finish(60) == ("", -signal.SIGKILL)
+    if server.after_kill is not None:
+        server.after_kill(died.pid)
 
 
 @pytest.fixture
@@ -104,7 +102,7 @@ def test_a_conversation_is_made_once_whenever_the_server_is_killed(
 ) -> None:
     server: StackServer = new_server(directory)
     body = {"metadata": {"a": "b"}, "items": [user("Hi")]}
-    send_and_die(directory, when, "/conversations", key, body)
+    send_and_die(server, directory, when, "/conversations", key, body)
     server.start()
     with server.http() as http:
         answers = [post(http, "/conversations", key, body) for _ in range(2)]
@@ -123,7 +121,7 @@ def test_items_are_appended_once_whenever_the_server_is_killed(
     with server.http() as http:
         path = f"/conversations/{create(http)}/items"
     server.stop()
-    send_and_die(directory, when, path, key, {"items": [user("Once")]})
+    send_and_die(server, directory, when, path, key, {"items": [user("Once")]})
     server.start()
     with server.http() as http:
         answer = ok(post(http, path, key, {"items": [user("Once")]}))
@@ -136,7 +134,7 @@ def test_an_update_that_was_overtaken_is_not_done_again(new_server: Any, directo
     with server.http() as http:
         path = f"/conversations/{create(http)}"
     server.stop()
-    send_and_die(directory, "after the effect", path, key, {"metadata": {"v": "1"}})
+    send_and_die(server, directory, "after the effect", path, key, {"metadata": {"v": "1"}})
     server.start()
     with server.http() as http:
         ok(http.post(path, json={"metadata": {"v": "2"}}))
@@ -146,7 +144,7 @@ def test_an_update_that_was_overtaken_is_not_done_again(new_server: Any, directo
 
 def test_what_was_made_and_deleted_since_is_not_made_again(new_server: Any, directory: Path, key: str) -> None:
     server: StackServer = new_server(directory)
-    send_and_die(directory, "after the effect", "/conversations", key, {})
+    send_and_die(server, directory, "after the effect", "/conversations", key, {})
     server.start()
     with server.http() as http:
         [made] = ok(http.get("/conversations"))["data"]
@@ -160,7 +158,7 @@ def test_a_prompt_gets_one_version_and_its_answer(new_server: Any, directory: Pa
     with server.http() as http:
         path = f"/prompts/{ok(http.post('/prompts', json={'prompt': 'a'}))['prompt_id']}"
     server.stop()
-    send_and_die(directory, "after the effect", path, key, {"prompt": "b", "version": 1})
+    send_and_die(server, directory, "after the effect", path, key, {"prompt": "b", "version": 1})
     server.start()
     with server.http() as http:
         assert ok(post(http, path, key, {"prompt": "b", "version": 1}))["version"] == 2
@@ -173,7 +171,7 @@ def test_turns_that_were_committed_are_told_from_what_was_stored(new_server: Any
     with server.http() as http:
         bodies = [_body(create(http), *way) for way in ways]
     server.stop()
-    send_and_die(directory, "after the effect", "/responses", key, *bodies)
+    send_and_die(server, directory, "after the effect", "/responses", key, *bodies)
     server.start()
     with server.http() as http:
         for number, (body, (_, store, streamed)) in enumerate(zip(bodies, ways, strict=True)):
@@ -222,7 +220,7 @@ def test_a_background_turn_is_queued_once_and_found_again(
 ) -> None:
     server: StackServer = new_server(directory)
     body = request("echo", f"tag={tag}", background=True, stream=streamed)
-    send_and_die(directory, "after the effect", "/responses", key, body)
+    send_and_die(server, directory, "after the effect", "/responses", key, body)
     server.start()
     with server.http() as http:
         answer = post(http, "/responses", key, body)

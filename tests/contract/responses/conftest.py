@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from harness.forked import ForkedServer
 from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from scripted_model import ScriptedModel
 
@@ -31,7 +32,7 @@ def varied_server(
             "models": [{"model_id": "nickname", "provider_id": "scripted", "provider_model_id": "echo"}]
         },
     }
-    server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
+    server = ForkedServer(directory, scripted_config(directory, model.base_url, **sections)).start()
     try:
         yield server
         server.stop()

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from openai import OpenAI
 
+from harness.forked import ForkedServer
 from harness.server import SEARCH_KEY, StackServer, scripted_config, search_providers
 from scripted_mcp import GOOD_TOKEN, ScriptedMcp
 from scripted_model import ScriptedModel
@@ -69,7 +70,7 @@ def tool_server(
     """The server that the tests here share; no fault of its own may show in its log."""
     directory = tmp_path_factory.mktemp("tools")
     sections = {**shared_sections(directory), **tool_sections}
-    server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
+    server = ForkedServer(directory, scripted_config(directory, model.base_url, **sections)).start()
     try:
         yield server
         server.stop()

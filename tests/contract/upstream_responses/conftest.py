@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from harness.forked import ForkedServer
 from harness.server import UPSTREAM_KEY, StackServer, scripted_config
 from scripted_mcp import ScriptedMcp
 from scripted_model import ScriptedModel
@@ -49,7 +50,7 @@ def upstream_server(
         **shared_sections(directory),
         "providers": {"inference": providers, "tool_runtime": [runtime]},
     }
-    server = StackServer(directory, scripted_config(directory, model.base_url, **sections)).start()
+    server = ForkedServer(directory, scripted_config(directory, model.base_url, **sections)).start()
     try:
         yield server
         server.stop()

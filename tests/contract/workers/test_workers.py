@@ -22,9 +22,11 @@ from harness.answers import ok, refused
 from harness.background import begin_stream, follow, followed, queue, settled
 from harness.conversations import create, items_of, texts_of, user
 from harness.event_stream import check_stream, read_frames
+from harness.forked import ForkedServer
 from harness.postgres import leases_run_out
 from harness.server import SERVER, StackServer, scripted_config
 from harness.turns import post, text_of, turn
+from harness.waiting import pause
 from harness.workers import PATIENCE, http_to, is_running, only, wait_for, wait_until_gone, workers_of
 from scripted_model import ScriptedModel
 
@@ -100,7 +102,7 @@ def workers(
     directory = tmp_path_factory.mktemp("workers")
     config = scripted_config(directory, model.base_url, **sections(database, directory), model_refresh_seconds=0.2)
     config["providers"]["inference"].append(listing.provider)
-    server = StackServer(directory, config)
+    server = ForkedServer(directory, config)
     server.after_kill = leases_run_out(request, database(directory))
     try:
         yield server.start()
@@ -200,6 +202,7 @@ def test_a_model_that_its_server_lists_later_is_known_to_all(each: Sequence[http
     for http in each:
         while http.get("/models/later-listed").status_code == 404:
             assert time.monotonic() < deadline
+            pause()
     assert len({http.get("/models").content for http in each}) == 1
 
 
@@ -233,6 +236,7 @@ def test_one_that_is_killed_is_replaced_and_its_turns_have_failed_and_its_conver
             running.result()
         while (answer := post(other, "echo", "Next", conversation=conversation_id)).status_code == 400:
             refused(answer, 400, "conversation_locked", "conversation")
+            pause()
         assert text_of(ok(answer)) == "seen=2 last=Next"
         [left] = ok(other.get("/responses", params={"model": "slow", "limit": 1}))["data"]
         failed = settled(other, left["id"])

@@ -1,9 +1,8 @@
-"""Servers started with ``stack run --inference-mode``."""
+"""Servers that record and replay."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
-import yaml
 
+from harness.forked import ForkedServer
 from harness.server import scripted_config
 
 pytest.register_assert_rewrite("harness.answers", "harness.event_stream", "harness.tools", "harness.turns")
@@ -28,13 +27,14 @@ def serving(
 ) -> Iterator[httpx2.Client]:
     """A server on an empty database in ``directory``; a client for it."""
     directory.mkdir()
-    config = directory / "run.yaml"
-    config.write_text(yaml.safe_dump(scripted_config(directory, model_url, **sections)))
-    options = ["--port", "0", "--inference-mode", mode, "--recordings", str(recordings)]
-    with running(str(config), *options) as output:
-        [url] = re.findall(r"Serving\s+(http://\S+/v1)", output)
-        with httpx2.Client(base_url=url.replace("localhost", "127.0.0.1"), timeout=60) as http:
+    recording = {"mode": mode, "directory": str(recordings)}
+    server = ForkedServer(directory, scripted_config(directory, model_url, inference_recording=recording, **sections))
+    try:
+        with server.start().http() as http:
             yield http
+        assert server.stop() == 0
+    finally:
+        server.close()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ def block(language: str, beginning: str) -> str:
 
 def run_pytest(directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += ["-p", "no:langsmith_plugin"]  # comes with a client, and is large
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "OPENAI_"))}
     return subprocess.run(
         command, cwd=directory, env=environ | variables, text=True, capture_output=True, timeout=100, check=False

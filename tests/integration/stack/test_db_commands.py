@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from harness.answers import ok
 from harness.conversations import create, items_of, texts_of, user
+from harness.forked import ForkedServer
 from harness.postgres import Cluster
 from harness.server import StackServer, scripted_config
 from llama_conversations.cli.main import app
@@ -44,7 +45,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StackServer]:
     """A server that writes ``run.yaml`` and uses its database."""
-    server = StackServer(tmp_path, scripted_config(tmp_path, NOWHERE)).start()
+    server = ForkedServer(tmp_path, scripted_config(tmp_path, NOWHERE)).start()
     yield server
     server.close()
     assert "Traceback" not in server.log, server.log
@@ -219,7 +220,7 @@ def test_a_postgresql_database_is_made_and_looked_at_and_its_own_tools_do_the_re
     assert (empty["revision"], empty["conversations"], empty["responses"]) == (None, 0, {})
     assert db("upgrade", config).output == f"default: revision {HEAD_REVISION} (from nothing)\n"
     assert db("upgrade", config).output == f"default: revision {HEAD_REVISION} (up to date)\n"
-    server = StackServer(tmp_path, sections).start()
+    server = ForkedServer(tmp_path, sections).start()
     try:
         with server.http() as http:
             create(http, [user("a"), user("b")])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.postgres import Cluster
+from harness.sqlite import make_database
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.open import Storage
 from unit.storage.support import opened, opened_database
@@ -21,9 +22,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The path of a database, as ``support`` has it; nothing is there yet in SQLite, the schema in PostgreSQL."""
+    """The path of a database, as ``support`` has it; the schema is in it."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        return tmp_path / "state.db"
+        return make_database(tmp_path / "state.db")
     cluster: Cluster = request.getfixturevalue("postgres")
     settings = tmp_path / "postgres.json"
     settings.write_text(json.dumps(cluster.backend(cluster.database(tmp_path))))

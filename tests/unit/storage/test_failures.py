@@ -215,8 +215,8 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, 
     assert not files_beside(path, ".nodes/*")
 
 
-async def test_a_database_that_cannot_be_upgraded_now_is_unavailable_and_says_why(path: Path) -> None:
-    make_old(path)
+async def test_a_database_that_cannot_be_upgraded_now_is_unavailable_and_says_why(tmp_path: Path) -> None:
+    make_old(path := tmp_path / "state.db")
     with write_lock_held(path), pytest.raises(StorageUnavailable, match=r"cannot be upgraded: database is locked"):
         async with opened(path, busy_timeout_seconds=0.05):
             pass
@@ -238,8 +238,9 @@ async def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_database(
 
 
 async def test_a_sqlite_that_is_too_old_is_named_with_the_version_that_is_needed(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = tmp_path / "state.db"
     monkeypatch.setattr(opening, "OLDEST_SQLITE", (99, 1, 0))
     with pytest.raises(StorageUnavailable, match=r"too old: 99\.1\.0 or newer is needed"):
         async with opened(path):

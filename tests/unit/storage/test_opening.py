@@ -70,6 +70,12 @@ asyncio.run(main())
 """
 
 
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Nothing is there yet."""
+    return tmp_path / "state.db"
+
+
 def python(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],

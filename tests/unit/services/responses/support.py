@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from harness.event_stream import JsonObject, read_frames
+from harness.sqlite import make_database
 from llama_conversations.access import DEFAULT_SCOPE
 from llama_conversations.apis.inference import Inference, ProviderModel
 from llama_conversations.apis.tools import ToolDefinition, ToolResult, ToolRuntime, ToolServer, ToolSession
@@ -370,7 +371,8 @@ def stores_of(storage: Storage) -> TurnStores:
 async def open_desk(
     directory: Path, *script: Say, settings: TurnSettings | None = None, **backend: Any
 ) -> AsyncIterator[Desk]:
-    path = directory / "state.db"
+    if not (path := directory / "state.db").exists():
+        make_database(path)
     config = StorageConfig.model_validate(
         {"backends": {"default": {"type": "sql_sqlite", "path": str(path), "synchronous": "normal", **backend}}}
     )
