@@ -14,6 +14,7 @@ from llama_conversations.cli.worker_channel import MEND, Channel, Failed, Launch
 from llama_conversations.errors import StackError
 from llama_conversations.log import configure_logging, get_logger
 from llama_conversations.server.serve import new_event_loop
+from llama_conversations.services.upkeep import Upkeep
 from llama_conversations.stack import registry
 from llama_conversations.stack.stack import Stack
 
@@ -71,13 +72,12 @@ async def _listen_to(channel: Channel, another_died: asyncio.Event, seconds_to_e
 
 async def _mend_after(another_died: asyncio.Event, stack: Stack) -> None:
     """End what another worker has left, whenever one has died."""
+    upkeep = Upkeep(log, "ending what another worker has left")
     while True:
         await another_died.wait()
         another_died.clear()
-        try:
+        with upkeep.one_try():
             await stack.mend()
-        except StackError as error:
-            log.warning("ending what another worker has left failed, and is tried again: %s", error)
 
 
 def main() -> None:

@@ -13,7 +13,21 @@ from typing import cast
 
 import orjson
 from pydantic_core import from_json, to_json
-from sqlalchemy import and_, bindparam, delete, func, insert, literal, null, or_, select, tuple_, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import (
@@ -109,24 +123,22 @@ _SELECT = Statement(select(*RESPONSE_FIELDS).where(*_THIS))
 _SELECT_CONVERSATION_OF = Statement(select(responses.c.conversation_id).where(*_THIS))
 _DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
 
-_newest = select(*RESPONSE_FIELDS, literal(0).label("depth")).where(*_THIS).cte("chain", recursive=True)
-_chain = _newest.union_all(
-    select(*RESPONSE_FIELDS, _newest.c.depth + 1).join(
-        _newest, and_(responses.c.id == _newest.c.previous_response_id, *filtered_by_owner(responses))
-    )
-)
+
+def _chain_of(name: str, fields: Sequence[ColumnElement[str]]) -> CTE:
+    """A response and all before it, with these fields, and how far back each is (``depth``)."""
+    newest = select(*fields, literal(0).label("depth")).where(*_THIS).cte(name, recursive=True)
+    before = and_(responses.c.id == newest.c.previous_response_id, *filtered_by_owner(responses))
+    return newest.union_all(select(*fields, newest.c.depth + 1).join(newest, before))
+
+
+_chain = _chain_of("chain", RESPONSE_FIELDS)
 _SELECT_CHAIN = Statement(
     select(*(_chain.c[column.name] for column in RESPONSE_FIELDS)).order_by(_chain.c.depth.desc())
 )
 
-_LINK = (responses.c.id, responses.c.previous_response_id)
-_newest_link = select(*_LINK).where(*_THIS).cte("links", recursive=True)
-_links = _newest_link.union_all(
-    select(*_LINK).join(
-        _newest_link, and_(responses.c.id == _newest_link.c.previous_response_id, *filtered_by_owner(responses))
-    )
+_COUNT_LINKS = Statement(
+    select(func.count()).select_from(_chain_of("links", (responses.c.id, responses.c.previous_response_id)))
 )
-_COUNT_LINKS = Statement(select(func.count()).select_from(_links))
 
 _SELECT_FROM_PARTITION = Statement(
     select(responses.c.input, responses.c.output).where(

@@ -53,7 +53,7 @@ commits of many requests, and the pages that all of them touch are copied each t
 
 MOST_ROWS = 64
 """Rows that one statement inserts. Each statement gives the interpreter away and has to wait until it gets it back,
-which is long where many requests are at work: row by row, a batch of 20 took three times as long."""
+which is long where many requests are at work: row by row, 64 clients appended a fifth less."""
 
 _CACHED_STATEMENTS = 256
 _SQL = sqlite_dialect.dialect(paramstyle="qmark")
