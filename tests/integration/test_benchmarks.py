@@ -49,7 +49,8 @@ def test_what_is_asked_for_is_measured_on_each_database_and_written(tmp_path: Pa
         assert all(row["per_second"] > 0 and row["p50_ms"] > 0 for row in rows if row["case"] == "point")
         assert rows[0]["more"]["memory_mib"] > 10
         few, many = [row["more"]["bytes"] for row in rows if row["case"] == "written"]
-        assert 0 < many < 2 * few
+        # The thousand items before it would be five times that and more; now and then PostgreSQL logs a page whole.
+        assert 0 < many < 4 * few
 
 
 def test_growth_is_measured_on_databases_that_are_filled_for_it(tmp_path: Path) -> None:
