@@ -27,7 +27,7 @@ from llama_conversations.wire.conversations import (
     UpdateConversation,
 )
 from llama_conversations.wire.include import Include
-from llama_conversations.wire.items import InputItem, StoredItem
+from llama_conversations.wire.items import InputItem, PlainMessage, StoredItem
 
 
 class ConversationServiceImpl(Conversations):
@@ -121,7 +121,7 @@ class ConversationServiceImpl(Conversations):
         return _shown(await self._store.delete_item(current_scope(), conversation_id, item_id))
 
     async def _prepare(
-        self, scope: AccessScope, items: Sequence[InputItem], conversation_id: str, within: str | None
+        self, scope: AccessScope, items: Sequence[InputItem | PlainMessage], conversation_id: str, within: str | None
     ) -> Sequence[ItemRecord]:
         """Items as they are stored; ``within`` is the conversation, once it exists, where references look first."""
         return await prepare_input(items, partition_of(conversation_id), "items", self._finder.bound(scope, within))

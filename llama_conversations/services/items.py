@@ -12,7 +12,7 @@ from pydantic_core import from_json, to_json
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.ids import new_id
-from llama_conversations.services.plain_messages import plain_message
+from llama_conversations.services.plain_messages import plain_of, plain_record
 from llama_conversations.storage.records import ItemRecord
 from llama_conversations.wire.items import (
     INCLUDABLE,
@@ -25,6 +25,7 @@ from llama_conversations.wire.items import (
     Item,
     ItemReference,
     Message,
+    PlainMessage,
     Reasoning,
 )
 
@@ -42,7 +43,7 @@ _Fields: TypeAlias = dict[str, object]
 _ALL: frozenset[str] = frozenset(INCLUDABLE)
 
 
-def prepare_item(item: InputItem, partition: str, param: str = "item") -> ItemRecord:
+def prepare_item(item: InputItem | PlainMessage, partition: str, param: str = "item") -> ItemRecord:
     """An item as it is stored and served: with an id, with the fields that its type always has, with typed content.
 
     Fields that the client did not send stay absent, but for those; what it sent stays as it was, unknown fields too.
@@ -55,9 +56,11 @@ def prepare_item(item: InputItem, partition: str, param: str = "item") -> ItemRe
         InvalidParameter: The item cannot be stored: a ``compaction_trigger``, or reasoning that has neither an ``id``
             nor ``encrypted_content``.
     """
-    plain = plain_message(item, partition)
+    if isinstance(item, PlainMessage):
+        return plain_record(item, partition)
+    plain = plain_of(item)
     if plain is not None:
-        return plain
+        return plain_record(plain, partition)
     if isinstance(item, ItemReference):
         raise TypeError("a reference is resolved to the item that it names before it is stored")
     if not isinstance(item, Item):

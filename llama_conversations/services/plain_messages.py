@@ -5,55 +5,64 @@ What is written is what ``prepare_item`` would write of them in its general way;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 from pydantic_core import to_json
 
 from llama_conversations.ids import new_id
 from llama_conversations.storage.records import ItemRecord
-from llama_conversations.wire.content import InputText, OutputText
-from llama_conversations.wire.items import ITEM_TYPES, AssistantMessage, InputItem, InputMessage
+from llama_conversations.wire.content import ContentPart, InputText, OutputText
+from llama_conversations.wire.items import (
+    ITEM_TYPES,
+    AssistantMessage,
+    InputItem,
+    InputMessage,
+    PlainMessage,
+    PlainPart,
+    plain_content,
+)
 
-__all__ = ["plain_message"]
+__all__ = ["plain_of", "plain_record"]
 
 _FIELDS = frozenset({"id", "type", "status", "role", "content"})
 _INPUT_TEXT_FIELDS = frozenset({"type", "text"})
 _OUTPUT_TEXT_FIELDS = frozenset({"type", "text", "annotations", "logprobs"})
 _PREFIX = ITEM_TYPES["message"].prefix or ""
+_BEFORE_TEXT = {
+    "input_text": '{"type":"input_text","text":',
+    "output_text": '{"type":"output_text","annotations":[],"logprobs":[],"text":',
+}
 
 
-def plain_message(item: InputItem, partition: str) -> ItemRecord | None:
-    """A message that has only texts, and no field that not every message has; ``None`` for any other item."""
+def plain_record(message: PlainMessage, partition: str) -> ItemRecord:
+    """A plain message as it is stored; a new id begins with ``partition``."""
+    item_id = message.id or new_id(_PREFIX, partition)
+    parts = "},".join([_BEFORE_TEXT[kind] + to_json(text).decode() for kind, text in message.parts])
+    head = f'{{"id":"{item_id}","type":"message","status":"{message.status or "completed"}","role":"{message.role}"'
+    text = f'{head},"content":[{parts}}}]}}' if parts else f'{head},"content":[]}}'
+    return ItemRecord(item_id, "message", text, None, message.id is not None)
+
+
+def plain_of(item: InputItem) -> PlainMessage | None:
+    """The item as a plain message; ``None`` if it is more, or something else."""
     # The types are compared: pydantic makes a long way of asking whether something is an instance.
     if type(item) is not InputMessage and type(item) is not AssistantMessage:
         return None
     if not item.model_fields_set <= _FIELDS:
         return None
-    if isinstance(item.content, str):
-        parts = [_output_text(item.content) if item.role == "assistant" else _input_text(item.content)]
-    else:
-        parts = [_plain_part(part) for part in item.content]
-        if "" in parts:
-            return None
-    item_id = item.id or new_id(_PREFIX, partition)
-    head = f'{{"id":"{item_id}","type":"message","status":"{item.status or "completed"}","role":"{item.role}"'
-    return ItemRecord(item_id, "message", f'{head},"content":[{",".join(parts)}]}}', None, item.id is not None)
+    parts = plain_content(item.role, item.content) if isinstance(item.content, str) else _plain_parts(item.content)
+    return None if parts is None else PlainMessage(item.id, item.status, item.role, parts)
 
 
-def _plain_part(part: object) -> str:
-    """A part that is text and nothing else, as JSON; empty for any other."""
+def _plain_parts(content: Sequence[ContentPart]) -> Sequence[PlainPart] | None:
+    parts = [_plain_part(part) for part in content]
+    return None if None in parts else cast("list[PlainPart]", parts)
+
+
+def _plain_part(part: ContentPart) -> PlainPart | None:
     if type(part) is InputText:
-        return _input_text(part.text) if part.model_fields_set <= _INPUT_TEXT_FIELDS else ""
+        return (part.type, part.text) if part.model_fields_set <= _INPUT_TEXT_FIELDS else None
     if type(part) is OutputText and part.model_fields_set <= _OUTPUT_TEXT_FIELDS:
-        return "" if part.annotations or part.logprobs else _output_text(part.text)
-    return ""
-
-
-def _input_text(text: str) -> str:
-    return f'{{"type":"input_text","text":{_json(text)}}}'
-
-
-def _output_text(text: str) -> str:
-    return f'{{"type":"output_text","annotations":[],"logprobs":[],"text":{_json(text)}}}'
-
-
-def _json(text: str) -> str:
-    return to_json(text).decode()
+        return None if part.annotations or part.logprobs else (part.type, part.text)
+    return None

@@ -11,7 +11,7 @@ from llama_conversations.errors import ReferencedItemNotFound
 from llama_conversations.services.items import prepare_item
 from llama_conversations.storage.records import ItemRecord
 from llama_conversations.storage.stores import ConversationStore, ResponseStore
-from llama_conversations.wire.items import INPUT_ITEM, InputItem, ItemReference, McpCall, McpListTools
+from llama_conversations.wire.items import INPUT_ITEM, InputItem, ItemReference, McpCall, McpListTools, PlainMessage
 
 FindItem: TypeAlias = Callable[[str], Awaitable[ItemRecord]]
 """From an item's id to the item that the caller may read. Errors: ``ReferencedItemNotFound``."""
@@ -42,7 +42,9 @@ class ItemFinder:
         return find
 
 
-async def prepare_input(items: Sequence[InputItem], partition: str, param: str, find: FindItem) -> Sequence[ItemRecord]:
+async def prepare_input(
+    items: Sequence[InputItem | PlainMessage], partition: str, param: str, find: FindItem
+) -> Sequence[ItemRecord]:
     """Items as they are stored, in order.
 
     A reference becomes a copy of the item that it names, under the same id: where the conversation holds that id
@@ -62,7 +64,7 @@ async def prepare_input(items: Sequence[InputItem], partition: str, param: str, 
     return records
 
 
-async def _stored(item: InputItem, find: FindItem) -> ItemRecord | None:
+async def _stored(item: InputItem | PlainMessage, find: FindItem) -> ItemRecord | None:
     """The stored item that an item stands for, if it does. Errors: ``ReferencedItemNotFound`` for a reference."""
     if isinstance(item, ItemReference):
         return replace(await find(item.id), client_id=True)
@@ -75,7 +77,7 @@ async def _stored(item: InputItem, find: FindItem) -> ItemRecord | None:
     return replace(found, client_id=True) if found.type == item.type else None
 
 
-def _is_abridged(item: InputItem) -> TypeGuard[McpCall | McpListTools]:
+def _is_abridged(item: InputItem | PlainMessage) -> TypeGuard[McpCall | McpListTools]:
     """Whether what a tool server said is missing."""
     if isinstance(item, McpCall):
         return item.output is None and item.error is None

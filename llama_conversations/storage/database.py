@@ -7,8 +7,9 @@ from collections.abc import Collection
 from typing import Protocol, TypeVar
 
 from llama_conversations.storage.news import News
-from llama_conversations.storage.unit_of_work import Unit
+from llama_conversations.storage.unit_of_work import JointWork, Unit
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -32,6 +33,11 @@ class Database(Protocol):
         What need not be ``durable`` is seen by everybody at once and survives the death of every process; a loss of the
         machine's power may undo it, until something durable is written behind it. It is for what nobody is told of.
         """
+        ...
+
+    @abstractmethod
+    async def write_jointly(self, work: JointWork[A], request: A) -> None:
+        """Do what is asked for, in a transaction that may also do what others ask for meanwhile; durable then."""
         ...
 
     @property

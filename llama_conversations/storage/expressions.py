@@ -87,6 +87,42 @@ def _postgresql_in_json_array(element: in_json_array, compiler: SQLCompiler, **o
     return f"{column} = ANY (ARRAY(SELECT jsonb_array_elements_text(({array})::jsonb)))"
 
 
+class json_object_of(FunctionElement[str]):  # noqa: N801
+    """``json_object_of(names, values)``: the rows of a query as one JSON object."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(json_object_of, "sqlite")
+def _sqlite_json_object_of(element: json_object_of, compiler: SQLCompiler, **options: object) -> str:
+    return f"json_group_object({compiler.process(element.clauses, **options)})"
+
+
+@compiles(json_object_of, "postgresql")
+def _postgresql_json_object_of(element: json_object_of, compiler: SQLCompiler, **options: object) -> str:
+    return f"coalesce(json_object_agg({compiler.process(element.clauses, **options)})::text, '{{}}')"
+
+
+class json_number(FunctionElement[int]):  # noqa: N801
+    """``json_number(object, name)``: the whole number that a JSON object has under a name, which is one of our ids."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(json_number, "sqlite")
+def _sqlite_json_number(element: json_number, compiler: SQLCompiler, **options: object) -> str:
+    numbers, name = (compiler.process(argument, **options) for argument in element.clauses)
+    return f"json_extract({numbers}, '$.' || {name})"
+
+
+@compiles(json_number, "postgresql")
+def _postgresql_json_number(element: json_number, compiler: SQLCompiler, **options: object) -> str:
+    numbers, name = (compiler.process(argument, **options) for argument in element.clauses)
+    return f"(({numbers})::json ->> {name})::bigint"
+
+
 class turn_taken(FunctionElement[int]):  # noqa: N801
     """``turn_taken(number)``: waits until no other transaction has taken this turn; it ends with the transaction.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
 from typing import cast
 
 import orjson
@@ -13,7 +16,7 @@ from llama_conversations.errors import ConversationNotFound, CursorNotFound, Dup
 from llama_conversations.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX, partition_in, partition_of
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import with_answer
-from llama_conversations.storage.expressions import in_json_array, json_contains
+from llama_conversations.storage.expressions import in_json_array, json_contains, json_number, json_object_of
 from llama_conversations.storage.records import (
     ConversationRecord,
     HistoryMark,
@@ -27,7 +30,7 @@ from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scop
 from llama_conversations.storage.tables import conversation_items as items
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.tables import idempotency_keys as keys
-from llama_conversations.storage.unit_of_work import Row, Run, RunMany, SqlValue, Statement, Unit
+from llama_conversations.storage.unit_of_work import JointWork, Row, Run, RunMany, SqlValue, Statement, Unit
 
 _FIELDS = (conversations.c.id, conversations.c.created_at, conversations.c.metadata)
 _ITEM_FIELDS = (items.c.id, items.c.type, items.c.data, items.c.masked)
@@ -63,6 +66,18 @@ _TAKE_POSITIONS = Statement(
     .where(*_THIS)
     .values(next_position=conversations.c.next_position + bindparam("count"))
     .returning(conversations.c.next_position)
+)
+_UNLOCKED = (
+    select(conversations.c.id, conversations.c.next_position)
+    .where(in_json_array(conversations.c.id, bindparam("ids")), *filtered_by_owner(conversations))
+    .with_for_update(skip_locked=True)
+    .subquery()
+)
+_SELECT_NEXT_POSITIONS = Statement(select(json_object_of(_UNLOCKED.c.id, _UNLOCKED.c.next_position)))
+_ADD_TO_POSITIONS = Statement(
+    update(conversations)
+    .where(in_json_array(conversations.c.id, bindparam("ids")))
+    .values(next_position=conversations.c.next_position + json_number(bindparam("counts"), conversations.c.id))
 )
 _INSERT_ITEM = Statement(
     insert(items).values(
@@ -161,25 +176,35 @@ def insert_items(conversation_id: str, first_position: int, batch: Sequence[Item
     """Part of a unit of work: store a batch at positions that were taken for it."""
     client_ids = [item.id for item in batch if item.client_id]
     if client_ids and first_position > 0:
-        held = yield Run(_SELECT_HELD_IDS, {"id": conversation_id, "ids": orjson.dumps(client_ids).decode()})
+        held = yield Run(_SELECT_HELD_IDS, {"id": conversation_id, "ids": _json(client_ids)})
         if held:
             raise DuplicateItem(str(held[0][0]))
+    yield RunMany(_INSERT_ITEM, _item_rows(conversation_id, first_position, batch))
+
+
+def _item_rows(conversation_id: str, first_position: int, batch: Sequence[ItemRecord]) -> list[dict[str, SqlValue]]:
     created_at = now_us()
-    yield RunMany(
-        _INSERT_ITEM,
-        [
-            {
-                "conversation_id": conversation_id,
-                "position": position,
-                "id": item.id,
-                "type": item.type,
-                "data": item.data,
-                "masked": item.masked,
-                "created_at": created_at,
-            }
-            for position, item in enumerate(batch, first_position)
-        ],
-    )
+    return [
+        {
+            "conversation_id": conversation_id,
+            "position": position,
+            "id": item.id,
+            "type": item.type,
+            "data": item.data,
+            "masked": item.masked,
+            "created_at": created_at,
+        }
+        for position, item in enumerate(batch, first_position)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Append:
+    """A batch that is to be appended."""
+
+    scope: AccessScope
+    conversation_id: str
+    items: Sequence[ItemRecord]
 
 
 class SqlConversationStore:
@@ -213,7 +238,13 @@ class SqlConversationStore:
     async def append(self, scope: AccessScope, conversation_id: str, items: Sequence[ItemRecord]) -> None:
         """Append a batch."""
         check_distinct(items)
-        await self._database.write(with_answer(_append(scope, conversation_id, items), conversation_id))
+        append = _Append(scope, conversation_id, items)
+        unit = _append(append)
+        in_one = with_answer(unit, conversation_id)
+        if in_one is not unit or any(item.client_id for item in items):
+            await self._database.write(in_one)
+        else:
+            await self._database.write_jointly(_APPENDS, append)
 
     async def list_items(self, scope: AccessScope, conversation_id: str, page: PageQuery) -> Page[ItemRecord]:
         """Read a page of items, by position."""
@@ -276,7 +307,7 @@ def _list(scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]) -> U
             raise CursorNotFound(side, cursor)
         parameters |= {"cursor_at": found[0][1], "cursor_id": cursor}
     if metadata:
-        parameters["pairs"] = orjson.dumps(dict(metadata)).decode()
+        parameters["pairs"] = _json(dict(metadata))
     statement = _CONVERSATION_PAGES[page.descending, side if cursor is not None else None, bool(metadata)]
     rows = yield Run(statement, parameters)
     entries = [_conversation(row) for row in rows[: page.limit]]
@@ -302,12 +333,40 @@ def _delete(scope: AccessScope, conversation_id: str, with_responses: bool) -> U
         yield Run(_DELETE_ANSWERS, _this(scope, conversation_id))
 
 
-def _append(scope: AccessScope, conversation_id: str, batch: Sequence[ItemRecord]) -> Unit[None]:
-    rows = yield Run(_TAKE_POSITIONS, {**_this(scope, conversation_id), "count": len(batch)})
+def _append(append: _Append) -> Unit[None]:
+    this = _this(append.scope, append.conversation_id)
+    rows = yield Run(_TAKE_POSITIONS, {**this, "count": len(append.items)})
     if not rows:
-        raise ConversationNotFound(conversation_id)
-    if batch:
-        yield from insert_items(conversation_id, cast("int", rows[0][0]) - len(batch), batch)
+        raise ConversationNotFound(append.conversation_id)
+    if append.items:
+        first_position = cast("int", rows[0][0]) - len(append.items)
+        yield from insert_items(append.conversation_id, first_position, append.items)
+
+
+def _append_together(appends: Sequence[_Append]) -> Unit[Sequence[bool]]:
+    """Batches without ids of clients, which alone may be held already; served are those whose conversation is free."""
+    ends: dict[tuple[AccessScope, str], int] = {}
+    for scope in {append.scope for append in appends}:
+        ids = {append.conversation_id for append in appends if append.scope == scope}
+        [[found]] = yield Run(_SELECT_NEXT_POSITIONS, {**scope_parameters(scope), "ids": _json(sorted(ids))})
+        ends |= {(scope, found_id): end for found_id, end in orjson.loads(str(found)).items()}
+    served = [(append.scope, append.conversation_id) in ends for append in appends]
+    counts: Counter[str] = Counter()
+    rows: list[dict[str, SqlValue]] = []
+    for append in compress(appends, served):
+        position = ends[append.scope, append.conversation_id] + counts[append.conversation_id]
+        rows += _item_rows(append.conversation_id, position, append.items)
+        counts[append.conversation_id] += len(append.items)
+    yield Run(_ADD_TO_POSITIONS, {"ids": _json(list(counts)), "counts": _json(dict(counts))})
+    yield RunMany(_INSERT_ITEM, rows)
+    return served
+
+
+_APPENDS = JointWork(_append_together, _append)
+
+
+def _json(value: Sequence[str] | Mapping[str, int | str]) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _list_items(scope: AccessScope, conversation_id: str, page: PageQuery) -> Unit[Page[ItemRecord]]:

@@ -14,12 +14,13 @@ transaction: an exception that leaves the generator undoes all of it. A unit hol
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from sqlalchemy import ClauseElement
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 SqlValue: TypeAlias = str | int | float | bytes | None
@@ -54,3 +55,19 @@ class RunMany:
 
 Step: TypeAlias = Run | RunMany
 Unit: TypeAlias = Generator[Step, Sequence[Row], T]
+
+
+@dataclass(frozen=True, eq=False)
+class JointWork(Generic[A]):
+    """What many callers may ask for at once, so that a few statements do it for all of them.
+
+    A statement that serves sixty callers costs little more than one that serves one of them: it is a round trip, or on
+    SQLite several times that a thread gives the interpreter away and waits until it gets it back.
+
+    Attributes:
+        together: From what each caller asks for to who of them was served, in their order. It waits for nobody's lock.
+        alone: What is done for each who was not served.
+    """
+
+    together: Callable[[Sequence[A]], Unit[Sequence[bool]]]
+    alone: Callable[[A], Unit[None]]

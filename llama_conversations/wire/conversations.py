@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llama_conversations.wire.base import MAX_BATCH_ITEMS, Metadata, RequestModel, WireModel
-from llama_conversations.wire.items import InputItems, StoredItem
+from llama_conversations.wire.items import NewItems, StoredItem
 
-ItemBatch = Annotated[InputItems, Field(max_length=MAX_BATCH_ITEMS)]
+ItemBatch = Annotated[NewItems, Field(max_length=MAX_BATCH_ITEMS)]
 """At most 20 items; all of them are added, or none."""
 
 

@@ -49,6 +49,10 @@ class PositionalStatement:
         given = {**self.literals, **parameters} if self.literals else parameters
         return [given[name] for name in self.names]
 
+    def all_values(self, rows: Sequence[Parameters]) -> Sequence[SqlValue]:
+        """The values of many rows, one behind the other."""
+        return [value for row in rows for value in self.values(row)]
+
 
 class PositionalStatements:
     """The statements of a dialect that numbers its parameters."""

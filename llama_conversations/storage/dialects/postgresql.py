@@ -20,7 +20,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
@@ -35,12 +35,14 @@ from llama_conversations.storage.dialects.postgresql_failures import (
     is_lost,
     unavailable,
 )
+from llama_conversations.storage.dialects.postgresql_joint import JointWrites
 from llama_conversations.storage.dialects.postgresql_news import ListeningConnection, PostgresqlNews
 from llama_conversations.storage.dialects.postgresql_outage import Reachability
 from llama_conversations.storage.dialects.postgresql_tls import TlsSettings
 from llama_conversations.storage.news import LocalNews
-from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Step, Unit
+from llama_conversations.storage.unit_of_work import JointWork, Row, Run, SqlValue, Step, Unit
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 PREPARED_STATEMENTS = 512
@@ -200,6 +202,7 @@ class PostgresqlDatabase:
         self._news = self._listener or LocalNews()
         self._reachability = Reachability(settings.location)
         self._statements = PositionalStatements(_SQL)
+        self._joint: dict[JointWork[object], JointWrites[object]] = {}
         self._units: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -224,6 +227,14 @@ class PostgresqlDatabase:
     async def write(self, unit: Unit[T], *, durable: bool = True) -> T:  # noqa: ARG002  (all is as durable as it says)
         """Run a unit that writes; as durable as the server's ``synchronous_commit`` when this returns."""
         return await self._submit(self._in_transaction(unit))
+
+    async def write_jointly(self, work: JointWork[A], request: A) -> None:
+        """Do what is asked for, together with what others ask for while such a transaction runs."""
+        key = cast("JointWork[object]", work)
+        joint = self._joint.get(key)
+        if joint is None:
+            joint = self._joint[key] = JointWrites(key, self.write)
+        await joint.ask(request)
 
     async def _submit(self, work: Coroutine[None, None, T]) -> T:
         """Wait for a task of its own: if the caller is cancelled, the work is done all the same."""

@@ -15,21 +15,23 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from llama_conversations.errors import ShuttingDown, StorageUnavailable
 from llama_conversations.log import get_logger
 from llama_conversations.storage.dialects.compiled import PositionalStatements, RowInsert
+from llama_conversations.storage.dialects.sqlite_jobs import Job, JointJob, UnitJob, by_work
 from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.nodes import NodeLocks
-from llama_conversations.storage.unit_of_work import Row, Run, Step, Unit
+from llama_conversations.storage.unit_of_work import JointWork, Row, Run, Step, Unit
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 logger = get_logger(__name__)
@@ -108,8 +110,7 @@ def _run(connection: sqlite3.Connection, statements: PositionalStatements, step:
         return ()
     for at in range(0, len(step.parameters), MOST_ROWS):
         rows = step.parameters[at : at + MOST_ROWS]
-        values = [value for row in rows for value in compiled.values(row)]
-        connection.execute(_insert_of(compiled.insert, len(rows)), values)
+        connection.execute(_insert_of(compiled.insert, len(rows)), compiled.all_values(rows))
     return ()
 
 
@@ -129,25 +130,6 @@ def _drive(connection: sqlite3.Connection, statements: PositionalStatements, uni
         return result
     finally:
         unit.close()
-
-
-@dataclass(eq=False)
-class _Job(Generic[T]):
-    """A unit that waits for a thread, and the future of whoever waits for it."""
-
-    unit: Unit[T]
-    future: asyncio.Future[T]
-    durable: bool = True
-    result: T | None = None
-    error: BaseException | None = field(default=None)
-
-    def answer(self) -> None:
-        if self.future.done():  # whoever waited was cancelled; the work is done all the same
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)  # type: ignore[arg-type]
 
 
 def _failure(error: sqlite3.Error) -> Exception:
@@ -172,9 +154,9 @@ class _Worker(threading.Thread):
         self._connection = connect(settings)
         self._statements = PositionalStatements(_SQL)
         self._loop = loop
-        self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[object] | None] = queue.SimpleQueue()
 
-    def put(self, job: _Job[T]) -> None:
+    def put(self, job: Job[T]) -> None:
         self._jobs.put(job)  # type: ignore[arg-type]
 
     def stop(self) -> None:
@@ -189,7 +171,7 @@ class _Worker(threading.Thread):
                 self._work_and_answer(group)
         self._connection.close()
 
-    def _work_and_answer(self, group: Sequence[_Job[object]]) -> None:
+    def _work_and_answer(self, group: Sequence[Job[object]]) -> None:
         """Whatever happens: who waits is answered, and the thread goes on."""
         try:
             self._work(group)
@@ -200,9 +182,9 @@ class _Worker(threading.Thread):
         with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
             self._loop.call_soon_threadsafe(_answer_all, group)
 
-    def _next_group(self) -> tuple[list[_Job[object]], bool]:
+    def _next_group(self) -> tuple[list[Job[object]], bool]:
         """All jobs that wait (at least one: it waits for the first), and whether a stop came behind them."""
-        group: list[_Job[object]] = []
+        group: list[Job[object]] = []
         job = self._jobs.get()
         while job is not None:
             group.append(job)
@@ -211,11 +193,11 @@ class _Worker(threading.Thread):
             job = self._jobs.get()
         return group, True
 
-    def _work(self, group: Sequence[_Job[object]]) -> None:
+    def _work(self, group: Sequence[Job[object]]) -> None:
         raise NotImplementedError
 
 
-def _answer_all(group: Sequence[_Job[object]]) -> None:
+def _answer_all(group: Sequence[Job[object]]) -> None:
     for job in group:
         job.answer()
 
@@ -223,8 +205,9 @@ def _answer_all(group: Sequence[_Job[object]]) -> None:
 class _Reader(_Worker):
     """Each unit is a read transaction: a snapshot of what is committed."""
 
-    def _work(self, group: Sequence[_Job[object]]) -> None:
-        for job in group:
+    def _work(self, group: Sequence[Job[object]]) -> None:
+        units, _ = by_work(group)
+        for job in units:
             try:
                 self._connection.execute("BEGIN")
                 job.result = _drive(self._connection, self._statements, job.unit)
@@ -265,12 +248,15 @@ class _Writer(_Worker):
             pause = min(max(SHORTEST_PAUSE, waited / PAUSES), LONGEST_PAUSE)
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  (no secret)
 
-    def _work(self, group: Sequence[_Job[object]]) -> None:
+    def _work(self, group: Sequence[Job[object]]) -> None:
         try:
             self._settle_durability(any(job.durable for job in group))
             self._begin()
-            for job in group:
-                self._work_one(job)
+            units, joint = by_work(group)
+            for work, shares in joint.items():
+                self._work_jointly(work, shares)
+            for job in units:
+                self._work_on(job, job.unit)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._fail(group, error)
@@ -281,10 +267,23 @@ class _Writer(_Worker):
             self._connection.execute(f"PRAGMA synchronous={self._synchronous if durable else 'NORMAL'}")
             self._durable = durable
 
-    def _work_one(self, job: _Job[object]) -> None:
-        self._connection.execute("SAVEPOINT unit")
+    def _work_jointly(self, work: JointWork[A], shares: Sequence[JointJob[A]]) -> None:
+        """Do what all ask for at once, and for those who were not served what each asks for."""
+        left = shares
+        if len(shares) > 1:
+            try:
+                served = self._undoable(work.together([job.request for job in shares]))
+                left = [job for job, done in zip(shares, served, strict=True) if not done]
+            except Exception as error:
+                if not self._connection.in_transaction:
+                    raise
+                logger.warning("what %d asked for is done for each by itself: %s", len(shares), error)
+        for job in left:
+            self._work_on(job, work.alone(job.request))
+
+    def _work_on(self, job: Job[T], unit: Unit[T]) -> None:
         try:
-            job.result = _drive(self._connection, self._statements, job.unit)
+            job.result = self._undoable(unit)
         except sqlite3.Error as error:
             # Some failures (a full disk, an I/O error) roll the whole transaction back: then nothing of the group
             # is there any more (sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction).
@@ -293,15 +292,26 @@ class _Writer(_Worker):
             job.error = _failure(error)
         except Exception as error:  # noqa: BLE001  (handed to whoever waits)
             job.error = error
-        if job.error is not None:
-            self._connection.execute("ROLLBACK TO unit")
-        self._connection.execute("RELEASE unit")
 
-    def _fail(self, group: Sequence[_Job[object]], error: sqlite3.Error) -> None:
+    def _undoable(self, unit: Unit[T]) -> T:
+        """Run a unit; undone alone if it raises."""
+        self._connection.execute("SAVEPOINT unit")
+        try:
+            return _drive(self._connection, self._statements, unit)
+        except Exception:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO unit")
+            raise
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("RELEASE unit")
+
+    def _fail(self, group: Sequence[Job[object]], error: sqlite3.Error) -> None:
         logger.error("the database failed: %s", error)
         for job in group:
-            job.unit.close()
             job.error = job.error or _unavailable(error)
+        for job in by_work(group)[0]:
+            job.unit.close()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -340,18 +350,21 @@ class SqliteDatabase:
     async def read(self, unit: Unit[T]) -> T:
         """Run a unit that only reads, on the next reader in turn."""
         self._next_reader = (self._next_reader + 1) % len(self._readers)
-        return await self._submit(self._readers[self._next_reader].put, unit)
+        return await self._put(self._readers[self._next_reader], UnitJob(self._loop.create_future(), unit))
 
     async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
         """Run a unit that writes; durable when this returns, if it should be."""
-        return await self._submit(self._writer.put, unit, durable=durable)
+        return await self._put(self._writer, UnitJob(self._loop.create_future(), unit, durable=durable))
 
-    async def _submit(self, put: Callable[[_Job[T]], None], unit: Unit[T], *, durable: bool = False) -> T:
+    async def write_jointly(self, work: JointWork[A], request: A) -> None:
+        """Do what is asked for, together with what others ask for who wait for the same commit."""
+        await self._put(self._writer, JointJob(self._loop.create_future(), work, request))
+
+    async def _put(self, worker: _Worker, job: Job[T]) -> T:
         if self._closed:
             raise ShuttingDown
-        future: asyncio.Future[T] = self._loop.create_future()
-        put(_Job(unit, future, durable))
-        return await future
+        worker.put(job)
+        return await job.future
 
     async def close(self) -> None:
         """Finish what waits, then close the connections."""

@@ -51,6 +51,7 @@ from llama_conversations.wire.items.messages import (
     Reasoning,
     Role,
 )
+from llama_conversations.wire.items.plain import NewItems, PlainMessage, PlainPart, plain_content, plain_message
 from llama_conversations.wire.items.union import (
     INPUT_ITEM,
     ITEM_TYPES,
@@ -98,6 +99,9 @@ __all__ = [
     "McpListTools",
     "McpTool",
     "Message",
+    "NewItems",
+    "PlainMessage",
+    "PlainPart",
     "Program",
     "ProgramOutput",
     "Reasoning",
@@ -110,4 +114,6 @@ __all__ = [
     "ToolSearchOutput",
     "WebSearch",
     "WebSearchCall",
+    "plain_content",
+    "plain_message",
 ]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from openai._models import validate_type
 from openai.types.conversations import ConversationItem, Message
 from openai.types.responses import ResponseFunctionToolCallOutputItem
+from pydantic import ValidationError
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.ids import partition_of
@@ -22,9 +23,10 @@ from llama_conversations.services.items import (
     masked,
     prepare_item,
 )
-from llama_conversations.services.plain_messages import plain_message
+from llama_conversations.services.plain_messages import plain_of
 from llama_conversations.storage.records import ItemRecord
-from llama_conversations.wire.items import INCLUDABLE, INPUT_ITEM, ITEM_TYPES, FunctionCall
+from llama_conversations.wire.content import MAX_TEXT
+from llama_conversations.wire.items import INCLUDABLE, INPUT_ITEM, ITEM_TYPES, FunctionCall, plain_message
 from unit.wire.item_samples import ALL, INPUT_FILE, INPUT_IMAGE, KNOWN_TO_THE_CLIENT, LOGPROB, OUTPUT_TEXT, REQUIRED
 
 PARTITION = "0a1b2c3d"
@@ -454,18 +456,62 @@ def test_the_ids_that_are_made_pass_their_own_check(kind):
     ),
 )
 def test_a_plain_message_is_stored_as_any_other(role: str, content: Any, fields: dict[str, Any]) -> None:
-    item = INPUT_ITEM.validate_python({"type": "message", "role": role, "content": content, **fields})
-    quick = plain_message(item, PARTITION)
-    if quick is None:
+    """Be it read by its model, or without one: then what its model refuses is no plain message."""
+    given = {"type": "message", "role": role, "content": content, **fields}
+    read = plain_message(given)
+    try:
+        item = INPUT_ITEM.validate_python(given)
+    except ValidationError:
+        assert read is None
         return
+    assert plain_of(item) == read or read is None
+    if plain_of(item) is None:
+        return
+    quick = prepare_item(item, PARTITION)
     general = prepare_item(item.model_copy(update={"id": quick.id, "unknown": 1}), PARTITION)
     assert general.data == quick.data.removesuffix("}") + ',"unknown":1}'
     assert (general.type, general.masked, quick.client_id) == (quick.type, quick.masked, "id" in fields)
     assert quick.id.startswith(f"msg_{PARTITION}") or "id" in fields
+    if read is not None:
+        assert without_id(prepare_item(read, PARTITION)) == without_id(quick)
+
+
+def without_id(record: ItemRecord) -> str:
+    return record.data.replace(record.id, "")
 
 
 def test_messages_that_are_more_than_text_are_not_plain():
-    assert plain_message(INPUT_ITEM.validate_python(message({"type": "input_text", "text": "a"})), PARTITION)
+    plain = {"role": "user", "content": [{"type": "input_text", "text": "a"}]}
+    assert plain_of(INPUT_ITEM.validate_python(plain))
+    assert plain_message(plain)
     for part in ({"type": "input_text", "text": "a", "b": 1}, INPUT_IMAGE, OUTPUT_TEXT | {"logprobs": [LOGPROB]}):
-        assert plain_message(INPUT_ITEM.validate_python(message(part, role="assistant")), PARTITION) is None
-    assert plain_message(INPUT_ITEM.validate_python(REQUIRED["reasoning"]), PARTITION) is None
+        item = {"role": "assistant", "content": [part]}
+        assert plain_of(INPUT_ITEM.validate_python(item)) is None
+        assert plain_message(item) is None
+    assert plain_of(INPUT_ITEM.validate_python(REQUIRED["reasoning"])) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "text",
+        [],
+        {},
+        REQUIRED["reasoning"],
+        {"role": [], "content": "a"},
+        {"role": "tool", "content": "a"},
+        {"role": "user", "content": None},
+        {"role": "user", "content": "a", "type": None},
+        {"role": "user", "content": "a", "status": "done"},
+        {"role": "user", "content": "a", "id": "msg_1"},
+        {"role": "user", "content": ["a"]},
+        {"role": "user", "content": [{"type": "input_text", "text": 1}]},
+        {"role": "user", "content": [{"type": "output_text", "text": "a", "annotations": 0}]},
+        {"role": "user", "content": [{"type": "output_text", "text": "a", "logprobs": False}]},
+        {"role": "user", "content": [{"type": "input_text", "text": "a" * (MAX_TEXT + 1)}]},
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_whatever_is_not_surely_a_plain_message_is_left_to_its_model(value: object) -> None:
+    assert plain_message(value) is None

@@ -33,8 +33,9 @@ from llama_conversations.storage.records import (
     TurnClaim,
     TurnCommit,
 )
-from llama_conversations.storage.unit_of_work import Row, Run, RunMany, SqlValue, Statement, Step, Unit
+from llama_conversations.storage.unit_of_work import JointWork, Row, Run, RunMany, SqlValue, Statement, Step, Unit
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 ALICE = AccessScope("acme", "alice")
@@ -216,6 +217,9 @@ class CountingDatabase:
 
     async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
         return await self._inner.write(self._counted("write" if durable else "hasty write", unit), durable=durable)
+
+    async def write_jointly(self, work: JointWork[A], request: A) -> None:
+        await self.write(work.alone(request))
 
     def _counted(self, kind: str, unit: Unit[T]) -> Unit[T]:
         transaction = Transaction(kind, [])

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from llama_conversations.errors import QueueFull, TurnLost
 from llama_conversations.storage import sql_idempotency, sql_jobs, sql_leases, sql_responses
@@ -18,17 +19,20 @@ from llama_conversations.storage.records import EventRecord, Job, KeyBusy, KeyHo
 from llama_conversations.storage.sql_idempotency import SqlIdempotencyStore
 from llama_conversations.storage.sql_jobs import SqlJobStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
-from llama_conversations.storage.unit_of_work import Row, Statement, Step
+from llama_conversations.storage.tables import conversations
+from llama_conversations.storage.unit_of_work import Row, Run, Statement, Step, Unit
 from unit.storage.support import (
     ALICE,
     LEASE_SECONDS,
     claim_of,
     commit_of,
     conversation,
+    item,
     opened_database,
     prompt,
     response,
     rows,
+    texts,
 )
 
 pytestmark = pytest.mark.databases("postgres")
@@ -216,3 +220,27 @@ async def test_which_responses_are_cancelled_is_asked_of_those_that_there_were(
     async with meeting(paused, asking, sql_jobs._SELECT_WANTED) as asked:
         running.add((await queued(storage)).response.id)
     assert asked.result() == set()
+
+
+LOCK_ALL = Statement(select(conversations.c.id).with_for_update())
+GO_ON = Statement(select(1))
+
+
+def lock_all() -> Unit[None]:
+    yield Run(LOCK_ALL, {})
+    yield Run(GO_ON, {})
+
+
+async def test_a_conversation_that_another_transaction_holds_keeps_nobody_else_waiting(
+    paused: PausedDatabase, storage: Storage
+) -> None:
+    append, held, free = storage.conversations.append, conversation(), conversation()
+    await storage.conversations.create(ALICE, held, [])
+    async with meeting(paused, paused.write(lock_all()), GO_ON):
+        await storage.conversations.create(ALICE, free, [])
+        waiting = [asyncio.ensure_future(append(ALICE, held.id, [item()])) for _ in range(3)]
+        await asyncio.gather(*(append(ALICE, free.id, [item()]) for _ in range(5)))
+        await append(ALICE, free.id, [item()])
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+    assert len(await texts(storage, held.id)) == 3

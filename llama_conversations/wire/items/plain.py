@@ -1,0 +1,92 @@
+"""Messages that are nothing but text, which most items are: read without a model for each message and each part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple, TypeAlias, cast, get_args
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
+
+from llama_conversations.wire.content import MAX_TEXT
+from llama_conversations.wire.items.base import Status
+from llama_conversations.wire.items.messages import Role
+from llama_conversations.wire.items.union import InputItem
+from llama_conversations.wire.unions import Array
+
+__all__ = ["NewItems", "PlainMessage", "PlainPart", "plain_content", "plain_message"]
+
+PlainPart: TypeAlias = tuple[Literal["input_text", "output_text"], str]
+"""A part's type and its text."""
+
+_FIELDS = frozenset(("type", "status", "role", "content"))
+_OUTPUT_FIELDS = frozenset(("type", "text", "annotations", "logprobs"))
+_ROLES: Sequence[object] = get_args(Role)
+_STATUSES: Sequence[object] = (None, *get_args(Status))
+_NOTHING: Sequence[object] = (None, [])
+
+
+class PlainMessage(NamedTuple):
+    """A message whose parts are texts, with no field that not every message has; ``id`` if the client has sent one."""
+
+    id: str | None
+    status: Status | None
+    role: Role
+    parts: Sequence[PlainPart]
+
+
+def plain_message(value: object) -> PlainMessage | None:
+    """Parsed JSON as a plain message without an id; ``None`` for all else, be it another item or none at all."""
+    if type(value) is not dict or not _FIELDS.issuperset(value):
+        return None
+    given, content, status = value.get("role"), value.get("content"), value.get("status")
+    if given not in _ROLES or status not in _STATUSES or value.get("type", "message") != "message":
+        return None
+    role = cast("Role", given)
+    if type(content) is str:
+        return PlainMessage(None, status, role, plain_content(role, content))
+    if type(content) is not list:
+        return None
+    parts = [_plain_part(part) for part in content]
+    return None if None in parts else PlainMessage(None, status, role, cast("list[PlainPart]", parts))
+
+
+def plain_content(role: Role, text: str) -> Sequence[PlainPart]:
+    """What a content that is a string stands for."""
+    return (("output_text" if role == "assistant" else "input_text", text),)
+
+
+def _plain_part(part: object) -> PlainPart | None:
+    if type(part) is not dict:
+        return None
+    kind, text = part.get("type"), part.get("text")
+    if type(text) is not str:
+        return None
+    if kind == "input_text":
+        return ("input_text", text) if len(part) == len(("type", "text")) and len(text) <= MAX_TEXT else None
+    is_plain = (
+        kind == "output_text"
+        and _OUTPUT_FIELDS.issuperset(part)
+        and part.get("annotations") in _NOTHING
+        and part.get("logprobs") in _NOTHING
+    )
+    return ("output_text", text) if is_plain else None
+
+
+@dataclass(frozen=True)
+class _PlainFirst:
+    """Annotates an item that is read as a plain message if it is one, and else as what it is."""
+
+    def __get_pydantic_core_schema__(self, _source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(_plain_first, handler.generate_schema(InputItem))
+
+
+def _plain_first(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    plain = plain_message(value)
+    return read(value) if plain is None else plain
+
+
+NewItems = Array[Annotated[InputItem | PlainMessage, _PlainFirst()]]
+"""As ``InputItems``, for those who only store them."""
