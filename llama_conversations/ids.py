@@ -7,7 +7,7 @@ one of them (its items, the responses made in it) inherits it. So any id alone t
 from __future__ import annotations
 
 import re
-import secrets
+from os import urandom
 
 PARTITION_DIGITS = 8
 CONVERSATION_PREFIX = "conv"
@@ -24,13 +24,13 @@ MAX_ID_LENGTH = 64
 
 def new_partition() -> str:
     """A random partition token: eight lower-case hex digits."""
-    return secrets.token_hex(PARTITION_DIGITS // 2)
+    return urandom(PARTITION_DIGITS // 2).hex()
 
 
 def new_id(prefix: str, partition: str | None = None) -> str:
     """A new id: ``prefix_`` and 48 hex digits (50 for ``resp``), the first eight being the partition token."""
     digits = _HEX_DIGITS.get(prefix, _DEFAULT_HEX_DIGITS)
-    return f"{prefix}_{partition or new_partition()}{secrets.token_hex((digits - PARTITION_DIGITS) // 2)}"
+    return f"{prefix}_{partition or new_partition()}{urandom((digits - PARTITION_DIGITS) // 2).hex()}"
 
 
 def partition_in(identifier: str) -> str | None:
@@ -46,4 +46,4 @@ def partition_of(identifier: str) -> str:
 
 def new_call_id() -> str:
     """A tool call's id, for upstreams that send none: ``call_`` and 24 letters or digits."""
-    return f"call_{secrets.token_hex(12)}"
+    return f"call_{urandom(12).hex()}"

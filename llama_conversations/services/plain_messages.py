@@ -37,11 +37,11 @@ _BEFORE_TEXT = {
 
 def plain_record(message: PlainMessage, partition: str) -> ItemRecord:
     """A plain message as it is stored; a new id begins with ``partition``."""
-    item_id = message.id or new_id(_PREFIX, partition)
-    parts = "},".join([_BEFORE_TEXT[kind] + to_json(text).decode() for kind, text in message.parts])
-    head = f'{{"id":"{item_id}","type":"message","status":"{message.status or "completed"}","role":"{message.role}"'
-    text = f'{head},"content":[{parts}}}]}}' if parts else f'{head},"content":[]}}'
-    return ItemRecord(item_id, "message", text, None, message.id is not None)
+    given_id, status, role, parts = message
+    item_id = given_id or new_id(_PREFIX, partition)
+    texts = ",".join([f"{_BEFORE_TEXT[kind]}{to_json(text).decode()}}}" for kind, text in parts])
+    head = f'{{"id":"{item_id}","type":"message","status":"{status or "completed"}","role":"{role}"'
+    return ItemRecord(item_id, "message", f'{head},"content":[{texts}]}}', None, given_id is not None)
 
 
 def plain_of(item: InputItem) -> PlainMessage | None:

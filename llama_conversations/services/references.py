@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import TypeAlias, TypeGuard
 
 from llama_conversations.access import AccessScope
@@ -67,14 +66,14 @@ async def prepare_input(
 async def _stored(item: InputItem | PlainMessage, find: FindItem) -> ItemRecord | None:
     """The stored item that an item stands for, if it does. Errors: ``ReferencedItemNotFound`` for a reference."""
     if isinstance(item, ItemReference):
-        return replace(await find(item.id), client_id=True)
+        return (await find(item.id))._replace(client_id=True)
     if not _is_abridged(item):
         return None
     try:
         found = await find(item.id)
     except ReferencedItemNotFound:
         return None
-    return replace(found, client_id=True) if found.type == item.type else None
+    return found._replace(client_id=True) if found.type == item.type else None
 
 
 def _is_abridged(item: InputItem | PlainMessage) -> TypeGuard[McpCall | McpListTools]:

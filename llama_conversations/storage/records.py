@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from llama_conversations.access import AccessScope
 
@@ -52,9 +52,8 @@ class ConversationRecord:
     metadata: str
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRecord:
-    """An item of a conversation, as it is served.
+class ItemRecord(NamedTuple):
+    """An item of a conversation, as it is served; a tuple, for there are many of them.
 
     Attributes:
         data: The whole item as JSON text.

@@ -275,7 +275,7 @@ class ResponsesServiceImpl(Responses):
             scope=job.scope,
             request=request,
             model=await self._models.route(request.model),
-            input=[replace(item, client_id=True) for item in stored_items(response.input)],
+            input=[item._replace(client_id=True) for item in stored_items(response.input)],
         )
 
     async def _route(self, scope: AccessScope, request: CreateResponse) -> RoutedModel:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -50,8 +52,9 @@ class PositionalStatement:
         return [given[name] for name in self.names]
 
     def all_values(self, rows: Sequence[Parameters]) -> Sequence[SqlValue]:
-        """The values of many rows, one behind the other."""
-        return [value for row in rows for value in self.values(row)]
+        """The values of many rows, one behind the other; for a statement all of whose values are given."""
+        pick = itemgetter(*self.names)
+        return list(chain.from_iterable(map(pick, rows))) if len(self.names) > 1 else list(map(pick, rows))
 
 
 class PositionalStatements:

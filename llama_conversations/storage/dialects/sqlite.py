@@ -53,7 +53,7 @@ CHECKPOINT_PAGES = 4000
 """Pages of the write-ahead log (16 MB) after which it is copied into the database; SQLite's own 1,000 come every few
 commits of many requests, and the pages that all of them touch are copied each time."""
 
-MOST_ROWS = 64
+MOST_ROWS = 256
 """Rows that one statement inserts. Each statement gives the interpreter away and has to wait until it gets it back,
 which is long where many requests are at work: row by row, 64 clients appended a fifth less."""
 

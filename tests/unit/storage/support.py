@@ -91,7 +91,7 @@ def item(item_id: str | None = None, text: str = "hello", **fields: object) -> I
     """A message; with an id it is one that the client chose."""
     found = item_id or new_id("msg")
     data = f'{{"id":"{found}","type":"message","text":"{text}"}}'
-    return replace(ItemRecord(found, "message", data, client_id=item_id is not None), **fields)
+    return ItemRecord(found, "message", data, client_id=item_id is not None)._replace(**fields)
 
 
 def response(**fields: object) -> ResponseRecord:
