@@ -201,6 +201,8 @@ class PostgresqlDatabase:
         self._listener = None if settings.transaction_pooling else PostgresqlNews(lambda: _listening(settings))
         self._news = self._listener or LocalNews()
         self._reachability = Reachability(settings.location)
+        # The pool itself gives what comes back to whoever asks next, and who waited for it waits from the beginning.
+        self._turns = asyncio.Semaphore(settings.pool_size)
         self._statements = PositionalStatements(_SQL)
         self._joint: dict[JointWork[object], JointWrites[object]] = {}
         self._units: set[asyncio.Task[None]] = set()
@@ -303,15 +305,25 @@ class PostgresqlDatabase:
         raise self._reachability.lost("its connections break")
 
     async def _give_back(self, connection: Connection) -> None:
-        with suppress(*DRIVER_ERRORS):  # it broke, and the pool drops it: what it did is known already
-            await self._pool.release(connection)
+        try:
+            with suppress(*DRIVER_ERRORS):  # it broke, and the pool drops it: what it did is known already
+                await self._pool.release(connection)
+        finally:
+            self._turns.release()
 
     async def _acquire(self) -> Connection:
+        """A connection, in the order in which they are asked for."""
+        seconds = self._settings.connect_timeout
         try:
-            return await self._pool.acquire(timeout=self._settings.connect_timeout)
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+            try:
+                return await self._pool.acquire(timeout=seconds)
+            except BaseException:
+                self._turns.release()
+                raise
         except TimeoutError as error:
-            seconds = f"{self._settings.connect_timeout:g}"
-            raise unavailable(f"no connection was free or could be made within {seconds} s") from error
+            raise unavailable(f"no connection was free or could be made within {seconds:g} s") from error
         except DRIVER_ERRORS as error:
             raise self._reachability.lost(str(error) or type(error).__name__) from error
 

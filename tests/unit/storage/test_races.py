@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -244,3 +245,23 @@ async def test_a_conversation_that_another_transaction_holds_keeps_nobody_else_w
         assert not any(task.done() for task in waiting)
     await asyncio.gather(*waiting)
     assert len(await texts(storage, held.id)) == 3
+
+
+async def test_who_asks_for_a_connection_first_gets_one_first(path: Path) -> None:
+    async with opened_database(path, pool_size=2) as database:
+        assert isinstance(database, PostgresqlDatabase)
+        for connection in [await database._acquire(), await database._acquire()]:
+            await database._give_back(connection)  # both are made
+        numbers, given = itertools.count(), list[int]()
+
+        async def ask_again_and_again() -> None:
+            for pauses in range(20):
+                number = next(numbers)
+                connection = await database._acquire()
+                given.append(number)
+                for _ in range(pauses % 3):
+                    await asyncio.sleep(0)
+                await database._give_back(connection)
+
+        await asyncio.gather(*(ask_again_and_again() for _ in range(20)))
+        assert given == sorted(given)
