@@ -36,7 +36,7 @@ class Database(Protocol):
         ...
 
     @abstractmethod
-    async def write_jointly(self, work: JointWork[A], request: A) -> None:
+    async def write_jointly(self, work: JointWork[A, T], request: A) -> T:
         """Do what is asked for, in a transaction that may also do what others ask for meanwhile; durable then."""
         ...
 

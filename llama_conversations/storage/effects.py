@@ -67,6 +67,11 @@ _hold: ContextVar[KeyHold | None] = ContextVar("idempotency_key", default=None)
 _answer: ContextVar[Callable[[object], Answer | None] | None] = ContextVar("answer", default=None)
 
 
+def is_keyed() -> bool:
+    """Whether the request that is being served has a key: what it does is a transaction of its own then."""
+    return _hold.get() is not None
+
+
 def hold_parameters(hold: KeyHold) -> dict[str, SqlValue]:
     """The values that ``HELD`` compares with."""
     return {"key_": hold.key, "holder_": hold.holder, **scope_parameters(hold.scope)}

@@ -5,8 +5,10 @@ The pieces that are put together here are SQL that SQLAlchemy wrote; values are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Self
 
+import orjson
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Insert, Table, Text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.compiler import compiles
@@ -104,6 +106,23 @@ def _postgresql_json_object_of(element: json_object_of, compiler: SQLCompiler, *
     return f"coalesce(json_object_agg({compiler.process(element.clauses, **options)})::text, '{{}}')"
 
 
+class json_list(FunctionElement[str]):  # noqa: N801
+    """``json_list(value, …)``: values as a JSON array."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(json_list, "sqlite")
+def _sqlite_json_list(element: json_list, compiler: SQLCompiler, **options: object) -> str:
+    return f"json_array({compiler.process(element.clauses, **options)})"
+
+
+@compiles(json_list, "postgresql")
+def _postgresql_json_list(element: json_list, compiler: SQLCompiler, **options: object) -> str:
+    return f"json_build_array({compiler.process(element.clauses, **options)})"
+
+
 class json_number(FunctionElement[int]):  # noqa: N801
     """``json_number(object, name)``: the whole number that a JSON object has under a name, which is one of our ids."""
 
@@ -171,3 +190,8 @@ def insert_if_absent(table: Table) -> Insert:
     SQLite and PostgreSQL write ``ON CONFLICT DO NOTHING`` alike, and SQLAlchemy compiles it for either.
     """
     return postgresql_insert(table).on_conflict_do_nothing()
+
+
+def json_parameter(value: Sequence[str] | Mapping[str, str] | Mapping[str, int]) -> str:
+    """A value for what takes JSON above."""
+    return orjson.dumps(value).decode()

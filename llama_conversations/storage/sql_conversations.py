@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import compress
 from typing import cast
 
-import orjson
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, delete, insert, select, tuple_, update
 
 from llama_conversations.access import AccessScope
-from llama_conversations.errors import ConversationNotFound, CursorNotFound, DuplicateItem, ItemNotFound
+from llama_conversations.errors import ConversationNotFound, CursorNotFound, ItemNotFound
 from llama_conversations.ids import CONVERSATION_PREFIX, RESPONSE_PREFIX, partition_in, partition_of
 from llama_conversations.storage.database import Database
-from llama_conversations.storage.effects import with_answer
-from llama_conversations.storage.expressions import in_json_array, json_contains, json_number, json_object_of
+from llama_conversations.storage.effects import is_keyed, with_answer
+from llama_conversations.storage.expressions import (
+    json_contains,
+    json_parameter,
+)
 from llama_conversations.storage.records import (
     ConversationRecord,
     HistoryMark,
@@ -24,13 +23,13 @@ from llama_conversations.storage.records import (
     ItemRecord,
     Page,
     PageQuery,
-    now_us,
 )
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
+from llama_conversations.storage.sql_appends import APPENDS, Append, append_items, check_distinct, insert_items
 from llama_conversations.storage.tables import conversation_items as items
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.tables import idempotency_keys as keys
-from llama_conversations.storage.unit_of_work import JointWork, Row, Run, RunMany, SqlValue, Statement, Unit
+from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 
 _FIELDS = (conversations.c.id, conversations.c.created_at, conversations.c.metadata)
 _ITEM_FIELDS = (items.c.id, items.c.type, items.c.data, items.c.masked)
@@ -60,37 +59,6 @@ _DELETE_ANSWERS = Statement(
     delete(keys).where(
         *filtered_by_owner(keys), keys.c.conversation_id.is_not(None), keys.c.conversation_id == bindparam("id")
     )
-)
-_TAKE_POSITIONS = Statement(
-    update(conversations)
-    .where(*_THIS)
-    .values(next_position=conversations.c.next_position + bindparam("count"))
-    .returning(conversations.c.next_position)
-)
-_UNLOCKED = (
-    select(conversations.c.id, conversations.c.next_position)
-    .where(in_json_array(conversations.c.id, bindparam("ids")), *filtered_by_owner(conversations))
-    .with_for_update(skip_locked=True)
-    .subquery()
-)
-_SELECT_NEXT_POSITIONS = Statement(select(json_object_of(_UNLOCKED.c.id, _UNLOCKED.c.next_position)))
-_ADD_TO_POSITIONS = Statement(
-    update(conversations)
-    .where(in_json_array(conversations.c.id, bindparam("ids")))
-    .values(next_position=conversations.c.next_position + json_number(bindparam("counts"), conversations.c.id))
-)
-_INSERT_ITEM = Statement(
-    insert(items).values(
-        {
-            column: bindparam(column)
-            for column in ("conversation_id", "position", "id", "type", "data", "masked", "created_at")
-        }
-    )
-)
-_SELECT_HELD_IDS = Statement(
-    select(items.c.id)
-    .where(items.c.conversation_id == bindparam("id"), in_json_array(items.c.id, bindparam("ids")))
-    .order_by(items.c.id)
 )
 _OF_THIS = select(*_ITEM_FIELDS).join(conversations, conversations.c.id == items.c.conversation_id).where(*_THIS)
 _SELECT_ITEM = Statement(_OF_THIS.where(*_THIS_ITEM))
@@ -163,50 +131,6 @@ def _item(row: Row) -> ItemRecord:
     return ItemRecord(*cast("tuple[str, str, str, str | None]", row))
 
 
-def check_distinct(batch: Sequence[ItemRecord]) -> None:
-    """Errors: ``DuplicateItem`` when a batch holds an id twice."""
-    seen: set[str] = set()
-    for item in batch:
-        if item.id in seen:
-            raise DuplicateItem(item.id)
-        seen.add(item.id)
-
-
-def insert_items(conversation_id: str, first_position: int, batch: Sequence[ItemRecord]) -> Unit[None]:
-    """Part of a unit of work: store a batch at positions that were taken for it."""
-    client_ids = [item.id for item in batch if item.client_id]
-    if client_ids and first_position > 0:
-        held = yield Run(_SELECT_HELD_IDS, {"id": conversation_id, "ids": _json(client_ids)})
-        if held:
-            raise DuplicateItem(str(held[0][0]))
-    yield RunMany(_INSERT_ITEM, _item_rows(conversation_id, first_position, batch))
-
-
-def _item_rows(conversation_id: str, first_position: int, batch: Sequence[ItemRecord]) -> list[dict[str, SqlValue]]:
-    created_at = now_us()
-    return [
-        {
-            "conversation_id": conversation_id,
-            "position": position,
-            "id": item.id,
-            "type": item.type,
-            "data": item.data,
-            "masked": item.masked,
-            "created_at": created_at,
-        }
-        for position, item in enumerate(batch, first_position)
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Append:
-    """A batch that is to be appended."""
-
-    scope: AccessScope
-    conversation_id: str
-    items: Sequence[ItemRecord]
-
-
 class SqlConversationStore:
     """Implements ``stores.ConversationStore``."""
 
@@ -238,13 +162,11 @@ class SqlConversationStore:
     async def append(self, scope: AccessScope, conversation_id: str, items: Sequence[ItemRecord]) -> None:
         """Append a batch."""
         check_distinct(items)
-        append = _Append(scope, conversation_id, items)
-        unit = _append(append)
-        in_one = with_answer(unit, conversation_id)
-        if in_one is not unit or any(item.client_id for item in items):
-            await self._database.write(in_one)
+        append = Append(scope, conversation_id, items)
+        if is_keyed() or any(item.client_id for item in items):
+            await self._database.write(with_answer(append_items(append), conversation_id))
         else:
-            await self._database.write_jointly(_APPENDS, append)
+            await self._database.write_jointly(APPENDS, append)
 
     async def list_items(self, scope: AccessScope, conversation_id: str, page: PageQuery) -> Page[ItemRecord]:
         """Read a page of items, by position."""
@@ -307,7 +229,7 @@ def _list(scope: AccessScope, page: PageQuery, metadata: Mapping[str, str]) -> U
             raise CursorNotFound(side, cursor)
         parameters |= {"cursor_at": found[0][1], "cursor_id": cursor}
     if metadata:
-        parameters["pairs"] = _json(dict(metadata))
+        parameters["pairs"] = json_parameter(dict(metadata))
     statement = _CONVERSATION_PAGES[page.descending, side if cursor is not None else None, bool(metadata)]
     rows = yield Run(statement, parameters)
     entries = [_conversation(row) for row in rows[: page.limit]]
@@ -331,42 +253,6 @@ def _delete(scope: AccessScope, conversation_id: str, with_responses: bool) -> U
         first = f"{RESPONSE_PREFIX}_{partition_of(conversation_id)}"
         yield Run(_DELETE_RESPONSES, {**_this(scope, conversation_id), "first": first, "end": f"{first}g"})
         yield Run(_DELETE_ANSWERS, _this(scope, conversation_id))
-
-
-def _append(append: _Append) -> Unit[None]:
-    this = _this(append.scope, append.conversation_id)
-    rows = yield Run(_TAKE_POSITIONS, {**this, "count": len(append.items)})
-    if not rows:
-        raise ConversationNotFound(append.conversation_id)
-    if append.items:
-        first_position = cast("int", rows[0][0]) - len(append.items)
-        yield from insert_items(append.conversation_id, first_position, append.items)
-
-
-def _append_together(appends: Sequence[_Append]) -> Unit[Sequence[bool]]:
-    """Batches without ids of clients, which alone may be held already; served are those whose conversation is free."""
-    ends: dict[tuple[AccessScope, str], int] = {}
-    for scope in {append.scope for append in appends}:
-        ids = {append.conversation_id for append in appends if append.scope == scope}
-        [[found]] = yield Run(_SELECT_NEXT_POSITIONS, {**scope_parameters(scope), "ids": _json(sorted(ids))})
-        ends |= {(scope, found_id): end for found_id, end in orjson.loads(str(found)).items()}
-    served = [(append.scope, append.conversation_id) in ends for append in appends]
-    counts: Counter[str] = Counter()
-    rows: list[dict[str, SqlValue]] = []
-    for append in compress(appends, served):
-        position = ends[append.scope, append.conversation_id] + counts[append.conversation_id]
-        rows += _item_rows(append.conversation_id, position, append.items)
-        counts[append.conversation_id] += len(append.items)
-    yield Run(_ADD_TO_POSITIONS, {"ids": _json(list(counts)), "counts": _json(dict(counts))})
-    yield RunMany(_INSERT_ITEM, rows)
-    return served
-
-
-_APPENDS = JointWork(_append_together, _append)
-
-
-def _json(value: Sequence[str] | Mapping[str, int | str]) -> str:
-    return orjson.dumps(value).decode()
 
 
 def _list_items(scope: AccessScope, conversation_id: str, page: PageQuery) -> Unit[Page[ItemRecord]]:

@@ -26,7 +26,7 @@ from llama_conversations.storage.expressions import in_json_array, now_ms, turn_
 from llama_conversations.storage.records import QUEUED_EVENTS, TERMINAL, EventRecord, Job, ResponseRecord
 from llama_conversations.storage.scopes import filtered_by_owner, scope_parameters
 from llama_conversations.storage.sql_events import insert_events
-from llama_conversations.storage.sql_leases import free_held, lock_held
+from llama_conversations.storage.sql_leases import SELECT_CONVERSATION, THIS_CONVERSATION, free_held, lock_held
 from llama_conversations.storage.sql_responses import RESPONSE_FIELDS, read_response
 from llama_conversations.storage.tables import conversations, response_events, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
@@ -43,7 +43,6 @@ _JOB_FIELDS = (
 _THIS = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
 _NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 _LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
-_THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *filtered_by_owner(conversations))
 
 _IS_QUEUED = responses.c.status == literal_column("'queued'")  # written out: a partial index has these words
 _TAKE_TURN = Statement(select(turn_taken(literal(_TURN, BigInteger))))
@@ -51,13 +50,12 @@ _COUNT_QUEUED = Statement(select(func.count()).select_from(responses).where(_IS_
 _HOLD_CONVERSATION = Statement(
     update(conversations)
     .where(
-        *_THIS_CONVERSATION,
+        *THIS_CONVERSATION,
         or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expires_at < now_ms()),
     )
     .values(lease_holder=bindparam("holder"), **_NO_LEASE)
     .returning(conversations.c.next_position)
 )
-_SELECT_CONVERSATION = Statement(select(conversations.c.id).where(*_THIS_CONVERSATION))
 _INSERT = Statement(
     insert(responses).values(
         {column.name: bindparam(column.name) for column in _JOB_FIELDS} | {"background": bindparam("background")}
@@ -176,7 +174,7 @@ def _enqueue(job: Job, events: Sequence[EventRecord], limit: int) -> Unit[None]:
         this = {"conversation_id": response.conversation_id, **owner}
         held = yield Run(_HOLD_CONVERSATION, {**this, "holder": response.id})
         if not held:
-            exists = yield Run(_SELECT_CONVERSATION, this)
+            exists = yield Run(SELECT_CONVERSATION, this)
             raise (ConversationLocked if exists else ConversationNotFound)(response.conversation_id)
         position = held[0][0]
     fields = {column.name: cast("SqlValue", getattr(response, column.name)) for column in RESPONSE_FIELDS}

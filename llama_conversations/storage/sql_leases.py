@@ -12,6 +12,7 @@ from typing import cast
 from sqlalchemy import and_, bindparam, null, or_, select, update
 
 from llama_conversations.storage.expressions import in_json_array, now_ms, unindexed
+from llama_conversations.storage.scopes import filtered_by_owner
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import Run, SqlValue, Statement, Unit
 
@@ -20,6 +21,12 @@ SWEEP_BATCH = 100
 
 NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 """What the columns of a lease are set to when it ends."""
+
+THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *filtered_by_owner(conversations))
+"""Conditions that leave the conversation ``conversation_id``, if it is the caller's."""
+
+SELECT_CONVERSATION = Statement(select(conversations.c.id).where(*THIS_CONVERSATION))
+"""Whether it is there."""
 
 _LOCK_HELD = Statement(
     select(conversations.c.id)

@@ -22,7 +22,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    null,
     or_,
     select,
     tuple_,
@@ -42,7 +41,7 @@ from llama_conversations.errors import (
 )
 from llama_conversations.ids import RESPONSE_PREFIX, partition_in
 from llama_conversations.storage.database import Database
-from llama_conversations.storage.effects import with_response, with_result, without_response
+from llama_conversations.storage.effects import is_keyed, with_response, with_result, without_response
 from llama_conversations.storage.expressions import now_ms
 from llama_conversations.storage.records import (
     HistoryMark,
@@ -54,9 +53,17 @@ from llama_conversations.storage.records import (
     join_response,
 )
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
-from llama_conversations.storage.sql_conversations import check_distinct, insert_items
-from llama_conversations.storage.sql_events import insert_events
-from llama_conversations.storage.sql_leases import NO_LEASE, free_held, leasing_nodes, lock_held, renew_leases, sweep
+from llama_conversations.storage.sql_appends import check_distinct
+from llama_conversations.storage.sql_commits import END_LEASE, TURN_ENDS, TurnEnd, end_turn
+from llama_conversations.storage.sql_leases import (
+    SELECT_CONVERSATION,
+    THIS_CONVERSATION,
+    free_held,
+    leasing_nodes,
+    lock_held,
+    renew_leases,
+    sweep,
+)
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 
@@ -82,25 +89,17 @@ RESPONSE_FIELDS = tuple(
     )
 )
 _THIS = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
-_THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *filtered_by_owner(conversations))
 _NEW_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
 
 _MARK = (conversations.c.edition, conversations.c.next_position)
 
-_SELECT_CONVERSATION = Statement(select(conversations.c.id).where(*_THIS_CONVERSATION))
 _LEASE_CONVERSATION = Statement(
     update(conversations)
     .where(
-        *_THIS_CONVERSATION,
+        *THIS_CONVERSATION,
         or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expires_at < now_ms()),
     )
     .values(lease_holder=bindparam("holder"), **_NEW_LEASE)
-    .returning(*_MARK)
-)
-_END_LEASE = Statement(
-    update(conversations)
-    .where(*_THIS_CONVERSATION, conversations.c.lease_holder == bindparam("holder"))
-    .values(next_position=conversations.c.next_position + bindparam("count"), lease_holder=null(), **NO_LEASE)
     .returning(*_MARK)
 )
 _INSERT = Statement(
@@ -112,12 +111,6 @@ _INSERT = Statement(
             **_NEW_LEASE,
         }
     )
-)
-_FINISH = Statement(
-    update(responses)
-    .where(*_THIS, responses.c.lease_node == bindparam("node"))
-    .values(status=bindparam("status_"), head=bindparam("head_"), output=bindparam("output_"), **NO_LEASE)
-    .returning(responses.c.id)
 )
 _SELECT = Statement(select(*RESPONSE_FIELDS).where(*_THIS))
 _SELECT_CONVERSATION_OF = Statement(select(responses.c.conversation_id).where(*_THIS))
@@ -196,7 +189,7 @@ class SqlResponseStore:
         """End a turn."""
         check_distinct(commit.items)
         try:
-            return await self._database.write(self._ending(scope, commit))
+            return await self._end(TurnEnd(scope, commit, self._database.node))
         except OutcomeUnknown:
             return await self._commit_again(scope, commit)
 
@@ -208,7 +201,7 @@ class SqlResponseStore:
         end = time.monotonic() + min(self._lease_seconds, IN_DOUBT_SECONDS)
         while True:
             try:
-                return await self._database.write(self._ending(scope, commit))
+                return await self._end(TurnEnd(scope, commit, self._database.node))
             except TurnLost:
                 break
             except (StorageUnavailable, OutcomeUnknown):
@@ -223,11 +216,14 @@ class SqlResponseStore:
             raise OutcomeUnknown
         return None
 
-    def _ending(self, scope: AccessScope, commit: TurnCommit) -> Unit[HistoryMark | None]:
-        unit = _commit(scope, commit, self._database.node)
+    async def _end(self, end: TurnEnd) -> HistoryMark | None:
+        commit = end.commit
+        if not is_keyed() and end.is_plain:
+            return await self._database.write_jointly(TURN_ENDS, end)
+        unit = end_turn(end)
         if commit.status in ("completed", "incomplete"):
             unit = with_result(unit, lambda: join_response(commit.head, commit.output), commit.conversation_id)
-        return unit
+        return await self._database.write(unit)
 
     async def unclaim(self, scope: AccessScope, response_id: str, conversation_id: str | None) -> None:
         """Undo a claim."""
@@ -282,34 +278,13 @@ def _claim(scope: AccessScope, claim: TurnClaim, lease: dict[str, SqlValue]) -> 
         this = {"conversation_id": claim.conversation_id, **scope_parameters(scope)}
         rows = yield Run(_LEASE_CONVERSATION, {**this, **lease, "holder": claim.response_id})
         if not rows:
-            exists = yield Run(_SELECT_CONVERSATION, this)
+            exists = yield Run(SELECT_CONVERSATION, this)
             raise (ConversationLocked if exists else ConversationNotFound)(claim.conversation_id)
         mark = HistoryMark(*cast("tuple[int, int]", rows[0]))
     if claim.response is not None:
         fields = {column.name: cast("SqlValue", getattr(claim.response, column.name)) for column in RESPONSE_FIELDS}
         position = None if mark is None else mark.position
         yield Run(_INSERT, {**fields, **scope_parameters(scope), **lease, "context_position": position})
-    return mark
-
-
-def _commit(scope: AccessScope, commit: TurnCommit, node: str) -> Unit[HistoryMark | None]:
-    owner, mark = scope_parameters(scope), None
-    if commit.conversation_id is not None:
-        this = {"conversation_id": commit.conversation_id, **owner}
-        rows = yield Run(_END_LEASE, {**this, "holder": commit.response_id, "count": len(commit.items)})
-        if rows:
-            mark = HistoryMark(*cast("tuple[int, int]", rows[0]))
-            if commit.items:
-                yield from insert_items(commit.conversation_id, mark.position - len(commit.items), commit.items)
-        elif (yield Run(_SELECT_CONVERSATION, this)):
-            raise TurnLost(commit.response_id)
-    if commit.stored:
-        values = {"status_": commit.status, "head_": commit.head, "output_": commit.output, "node": node}
-        finished = yield Run(_FINISH, {**_this(scope, commit.response_id), **values})
-        if not finished and (yield Run(_SELECT, _this(scope, commit.response_id))):
-            raise TurnLost(commit.response_id)
-        if finished and commit.events:
-            yield from insert_events(commit.response_id, commit.events)
     return mark
 
 
@@ -323,7 +298,7 @@ def _has_ended_as(scope: AccessScope, commit: TurnCommit) -> Unit[bool]:
 def _unclaim(scope: AccessScope, response_id: str, conversation_id: str | None) -> Unit[None]:
     if conversation_id is not None:
         this = {"conversation_id": conversation_id, **scope_parameters(scope)}
-        yield Run(_END_LEASE, {**this, "holder": response_id, "count": 0})
+        yield Run(END_LEASE, {**this, "holder": response_id, "count": 0})
     yield Run(_DELETE, _this(scope, response_id))
 
 

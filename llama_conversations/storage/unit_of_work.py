@@ -57,17 +57,25 @@ Step: TypeAlias = Run | RunMany
 Unit: TypeAlias = Generator[Step, Sequence[Row], T]
 
 
+@dataclass(frozen=True, slots=True)
+class Served(Generic[T]):
+    """What came of a request for joint work."""
+
+    result: T
+
+
 @dataclass(frozen=True, eq=False)
-class JointWork(Generic[A]):
+class JointWork(Generic[A, T]):
     """What many callers may ask for at once, so that a few statements do it for all of them.
 
     A statement that serves sixty callers costs little more than one that serves one of them: it is a round trip, or on
     SQLite several times that a thread gives the interpreter away and waits until it gets it back.
 
     Attributes:
-        together: From what each caller asks for to who of them was served, in their order. It waits for nobody's lock.
+        together: From what each caller asks for to what came of it, in their order; ``None`` for each who was not
+            served. It waits for nobody's lock.
         alone: What is done for each who was not served.
     """
 
-    together: Callable[[Sequence[A]], Unit[Sequence[bool]]]
-    alone: Callable[[A], Unit[None]]
+    together: Callable[[Sequence[A]], Unit[Sequence[Served[T] | None]]]
+    alone: Callable[[A], Unit[T]]

@@ -204,7 +204,7 @@ class PostgresqlDatabase:
         # The pool itself gives what comes back to whoever asks next, and who waited for it waits from the beginning.
         self._turns = asyncio.Semaphore(settings.pool_size)
         self._statements = PositionalStatements(_SQL)
-        self._joint: dict[JointWork[object], JointWrites[object]] = {}
+        self._joint: dict[JointWork[object, object], JointWrites[object, object]] = {}
         self._units: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -230,13 +230,13 @@ class PostgresqlDatabase:
         """Run a unit that writes; as durable as the server's ``synchronous_commit`` when this returns."""
         return await self._submit(self._in_transaction(unit))
 
-    async def write_jointly(self, work: JointWork[A], request: A) -> None:
+    async def write_jointly(self, work: JointWork[A, T], request: A) -> T:
         """Do what is asked for, together with what others ask for while such a transaction runs."""
-        key = cast("JointWork[object]", work)
+        key = cast("JointWork[object, object]", work)
         joint = self._joint.get(key)
         if joint is None:
             joint = self._joint[key] = JointWrites(key, self.write)
-        await joint.ask(request)
+        return cast("T", await joint.ask(request))
 
     async def _submit(self, work: Coroutine[None, None, T]) -> T:
         """Wait for a task of its own: if the caller is cancelled, the work is done all the same."""

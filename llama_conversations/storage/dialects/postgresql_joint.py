@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from llama_conversations.errors import OutcomeUnknown
 from llama_conversations.log import get_logger
-from llama_conversations.storage.unit_of_work import JointWork, Unit
+from llama_conversations.storage.unit_of_work import JointWork, Served, Unit
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -35,42 +35,42 @@ class Write(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Share(Generic[A]):
+class _Share(Generic[A, T]):
     """What somebody asks for, and the future that he waits for."""
 
     request: A
-    future: asyncio.Future[None]
+    future: asyncio.Future[T]
 
-    def tell(self, error: Exception | None) -> None:
-        if self.future.done():  # whoever waited was cancelled
-            return
-        if error is None:
-            self.future.set_result(None)
-        else:
+    def tell(self, result: T) -> None:
+        if not self.future.done():  # else whoever waited was cancelled
+            self.future.set_result(result)
+
+    def refuse(self, error: Exception) -> None:
+        if not self.future.done():
             self.future.set_exception(error)
 
 
-class JointWrites(Generic[A]):
+class JointWrites(Generic[A, T]):
     """One joint work of a database.
 
     Args:
         write: The database's.
     """
 
-    def __init__(self, work: JointWork[A], write: Write) -> None:
+    def __init__(self, work: JointWork[A, T], write: Write) -> None:
         self._work, self._write = work, write
-        self._waiting: list[_Share[A]] = []
+        self._waiting: list[_Share[A, T]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._runs = 0
 
-    async def ask(self, request: A) -> None:
+    async def ask(self, request: A) -> T:
         """Do what is asked for. Errors: those of the work."""
-        share = _Share(request, asyncio.get_running_loop().create_future())
+        share: _Share[A, T] = _Share(request, asyncio.get_running_loop().create_future())
         self._waiting.append(share)
         if self._runs < RUNS:
             self._runs += 1
             self._start(self._run())
-        await share.future
+        return await share.future
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -87,26 +87,26 @@ class JointWrites(Generic[A]):
                 await self._together(shares)
         self._runs -= 1
 
-    async def _together(self, shares: Sequence[_Share[A]]) -> None:
+    async def _together(self, shares: Sequence[_Share[A, T]]) -> None:
+        served: Sequence[Served[T] | None] = [None] * len(shares)
         try:
             served = await self._write(self._work.together([share.request for share in shares]))
         except OutcomeUnknown as error:
             for share in shares:
-                share.tell(error)
+                share.refuse(error)
             return
         except Exception as error:  # noqa: BLE001  (then each of them tells who it is about)
             logger.debug("what %d asked for is done for each by itself: %s", len(shares), error)
-            served = [False] * len(shares)
         for share, done in zip(shares, served, strict=True):
-            if done:
-                share.tell(None)
-            else:  # it may have to wait for a lock, and nobody else shall wait for it
+            if done is None:  # it may have to wait for a lock, and nobody else shall wait for it
                 self._start(self._alone(share))
+            else:
+                share.tell(done.result)
 
-    async def _alone(self, share: _Share[A]) -> None:
+    async def _alone(self, share: _Share[A, T]) -> None:
         try:
-            await self._write(self._work.alone(share.request))
+            result = await self._write(self._work.alone(share.request))
         except Exception as error:  # noqa: BLE001  (told to whoever waits)
-            share.tell(error)
+            share.refuse(error)
         else:
-            share.tell(None)
+            share.tell(result)

@@ -29,7 +29,7 @@ from llama_conversations.storage.dialects.compiled import PositionalStatements, 
 from llama_conversations.storage.dialects.sqlite_jobs import Job, JointJob, UnitJob, by_work
 from llama_conversations.storage.news import LocalNews
 from llama_conversations.storage.nodes import NodeLocks
-from llama_conversations.storage.unit_of_work import JointWork, Row, Run, Step, Unit
+from llama_conversations.storage.unit_of_work import JointWork, Row, Run, Served, Step, Unit
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -267,19 +267,21 @@ class _Writer(_Worker):
             self._connection.execute(f"PRAGMA synchronous={self._synchronous if durable else 'NORMAL'}")
             self._durable = durable
 
-    def _work_jointly(self, work: JointWork[A], shares: Sequence[JointJob[A]]) -> None:
+    def _work_jointly(self, work: JointWork[A, T], shares: Sequence[JointJob[A, T]]) -> None:
         """Do what all ask for at once, and for those who were not served what each asks for."""
-        left = shares
+        served: Sequence[Served[T] | None] = [None] * len(shares)
         if len(shares) > 1:
             try:
                 served = self._undoable(work.together([job.request for job in shares]))
-                left = [job for job, done in zip(shares, served, strict=True) if not done]
             except Exception as error:
                 if not self._connection.in_transaction:
                     raise
                 logger.warning("what %d asked for is done for each by itself: %s", len(shares), error)
-        for job in left:
-            self._work_on(job, work.alone(job.request))
+        for job, done in zip(shares, served, strict=True):
+            if done is None:
+                self._work_on(job, work.alone(job.request))
+            else:
+                job.result = done.result
 
     def _work_on(self, job: Job[T], unit: Unit[T]) -> None:
         try:
@@ -356,9 +358,9 @@ class SqliteDatabase:
         """Run a unit that writes; durable when this returns, if it should be."""
         return await self._put(self._writer, UnitJob(self._loop.create_future(), unit, durable=durable))
 
-    async def write_jointly(self, work: JointWork[A], request: A) -> None:
+    async def write_jointly(self, work: JointWork[A, T], request: A) -> T:
         """Do what is asked for, together with what others ask for who wait for the same commit."""
-        await self._put(self._writer, JointJob(self._loop.create_future(), work, request))
+        return await self._put(self._writer, JointJob(self._loop.create_future(), work, request))
 
     async def _put(self, worker: _Worker, job: Job[T]) -> T:
         if self._closed:

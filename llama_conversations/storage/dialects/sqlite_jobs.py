@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from llama_conversations.storage.unit_of_work import JointWork, Unit
 
@@ -40,19 +40,20 @@ class UnitJob(Job[T]):
 
 
 @dataclass(eq=False)
-class JointJob(Job[None], Generic[A]):
+class JointJob(Job[T], Generic[A, T]):
     """A share of some joint work."""
 
-    work: JointWork[A]
+    work: JointWork[A, T]
     request: A
 
 
-def by_work(
-    group: Iterable[Job[object]],
-) -> tuple[Sequence[UnitJob[object]], Mapping[JointWork[object], Sequence[JointJob[object]]]]:
+_Joint: TypeAlias = Mapping[JointWork[object, object], Sequence[JointJob[object, object]]]
+
+
+def by_work(group: Iterable[Job[object]]) -> tuple[Sequence[UnitJob[object]], _Joint]:
     """The units of a group, and for each joint work those who ask for it."""
     units: list[UnitJob[object]] = []
-    joint: dict[JointWork[object], list[JointJob[object]]] = {}
+    joint: dict[JointWork[object, object], list[JointJob[object, object]]] = {}
     for job in group:
         if isinstance(job, UnitJob):
             units.append(job)

@@ -13,7 +13,7 @@ from llama_conversations.storage.dialects.postgresql_joint import MOST_SHARES, J
 from llama_conversations.storage.dialects.sqlite import SqliteDatabase
 from llama_conversations.storage.open import Storage
 from llama_conversations.storage.sql_conversations import SqlConversationStore
-from llama_conversations.storage.unit_of_work import JointWork, Unit
+from llama_conversations.storage.unit_of_work import JointWork, Served, Unit
 from unit.storage.support import ALICE, BOB, EVERY_DATABASE, conversation, item, rows, texts
 from unit.storage.test_group_commit import statements_of_writer, submitted, writer_held
 
@@ -118,30 +118,32 @@ class Recorder:
         raise AssertionError("it asks for nothing")
 
 
-def together(requests: Sequence[int]) -> Unit[Sequence[bool]]:
-    return [request % 7 != 0 for request in requests]
+def together(requests: Sequence[int]) -> Unit[Sequence[Served[str] | None]]:
+    return [Served(f"served {request}") if request % 7 else None for request in requests]
     yield
 
 
-def alone(request: int) -> Unit[None]:
+def alone(request: int) -> Unit[str]:
     if request % 14 == 0:
         raise ConversationNotFound(str(request))
-    return None
+    return f"alone {request}"
     yield
 
 
-WORK: JointWork[int] = JointWork(together, alone)
+WORK: JointWork[int, str] = JointWork(together, alone)
 
 
-async def told(joint: JointWrites[int], *requests: int) -> Sequence[BaseException | None]:
+async def told(joint: JointWrites[int, str], *requests: int) -> Sequence[str | BaseException]:
     return await asyncio.gather(*(joint.ask(request) for request in requests), return_exceptions=True)
 
 
 async def test_who_was_not_served_together_is_served_alone() -> None:
     write = Recorder()
     results = await told(JointWrites(WORK, write), 1, 7, 14, 3)
-    assert [type(result) for result in results] == [type(None), type(None), ConversationNotFound, type(None)]
-    assert write.units == ["[True, False, False, True]", "None"]
+    assert results[:2] == ["served 1", "alone 7"]
+    assert isinstance(results[2], ConversationNotFound)
+    assert results[3] == "served 3"
+    assert len(write.units) == 2  # all together, and 7; 14 was undone
 
 
 async def test_if_nobody_knows_whether_it_was_done_all_are_told_so_and_it_is_not_done_again() -> None:
@@ -154,7 +156,7 @@ async def test_if_nobody_knows_whether_it_was_done_all_are_told_so_and_it_is_not
 async def test_if_it_failed_each_is_tried_by_itself_and_told_for_himself() -> None:
     write = Recorder(StorageUnavailable("away"), None, StorageUnavailable("away"))
     results = await told(JointWrites(WORK, write), 1, 2, 3)
-    assert [type(result) for result in results] == [type(None), StorageUnavailable, type(None)]
+    assert [type(result) for result in results] == [str, StorageUnavailable, str]
 
 
 async def test_what_comes_while_others_are_served_is_served_together_afterwards() -> None:
@@ -170,5 +172,5 @@ async def test_what_comes_while_others_are_served_is_served_together_afterwards(
     write.may_go_on.set()
     await asyncio.wait([*first, *others])
     assert [task.cancelled() for task in others[:2]] == [True, False]
-    assert sum(unit.count("True") for unit in write.units) >= 2 * MOST_SHARES
+    assert sum(unit.count("served") for unit in write.units) >= 2 * MOST_SHARES
     assert len(write.units) <= 5

@@ -11,6 +11,8 @@ import pytest
 
 from llama_conversations.storage import (
     effects,
+    sql_appends,
+    sql_commits,
     sql_conversations,
     sql_events,
     sql_idempotency,
@@ -29,6 +31,8 @@ from unit.storage.support import opened, rows
 
 MODULES = (
     sql_conversations,
+    sql_appends,
+    sql_commits,
     sql_leases,
     sql_responses,
     sql_jobs,
@@ -110,8 +114,9 @@ def test_a_page_is_read_in_the_order_of_an_index_from_its_cursor_on(schema: Path
 
 
 def test_an_id_is_looked_up_in_its_conversation_and_not_among_all_its_items(schema: Path) -> None:
-    for name in ("_SELECT_HELD_IDS", "_SELECT_ITEM", "_SELECT_POSITION", "_DELETE_ITEM", "_SELECT_FROM_PARTITION"):
-        steps = plan(schema, STATEMENTS[f"sql_conversations.{name}"])
+    names = [f"sql_conversations.{name}" for name in ("_SELECT_ITEM", "_SELECT_POSITION", "_DELETE_ITEM")]
+    for name in ("sql_appends._SELECT_HELD_IDS", "sql_conversations._SELECT_FROM_PARTITION", *names):
+        steps = plan(schema, STATEMENTS[name])
         [step] = [step for step in steps if step.startswith("SEARCH conversation_items")]
         assert step.endswith("(conversation_id=? AND id=?)"), step
 
