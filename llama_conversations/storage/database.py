@@ -36,8 +36,8 @@ class Database(Protocol):
         ...
 
     @abstractmethod
-    async def write_jointly(self, work: JointWork[A, T], request: A) -> T:
-        """Do what is asked for, in a transaction that may also do what others ask for meanwhile; durable then."""
+    async def write_jointly(self, work: JointWork[A, T], request: A, *, durable: bool = True) -> T:
+        """Do what is asked for, in a transaction that may also do what others ask for meanwhile; as ``write``."""
         ...
 
     @property

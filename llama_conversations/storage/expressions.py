@@ -123,23 +123,36 @@ def _postgresql_json_list(element: json_list, compiler: SQLCompiler, **options: 
     return f"json_build_array({compiler.process(element.clauses, **options)})"
 
 
+class json_text(FunctionElement[str]):  # noqa: N801
+    """``json_text(object, name)``: the text that a JSON object has under a name, which is one of our ids."""
+
+    type = Text()
+    inherit_cache = True
+
+
 class json_number(FunctionElement[int]):  # noqa: N801
-    """``json_number(object, name)``: the whole number that a JSON object has under a name, which is one of our ids."""
+    """``json_number(object, name)``: as ``json_text``, of a whole number."""
 
     type = BigInteger()
     inherit_cache = True
 
 
+@compiles(json_text, "sqlite")
 @compiles(json_number, "sqlite")
-def _sqlite_json_number(element: json_number, compiler: SQLCompiler, **options: object) -> str:
-    numbers, name = (compiler.process(argument, **options) for argument in element.clauses)
-    return f"json_extract({numbers}, '$.' || {name})"
+def _sqlite_json_value(element: json_text | json_number, compiler: SQLCompiler, **options: object) -> str:
+    values, name = (compiler.process(argument, **options) for argument in element.clauses)
+    return f"json_extract({values}, '$.' || {name})"
+
+
+@compiles(json_text, "postgresql")
+def _postgresql_json_text(element: json_text | json_number, compiler: SQLCompiler, **options: object) -> str:
+    values, name = (compiler.process(argument, **options) for argument in element.clauses)
+    return f"(({values})::json ->> {name})"
 
 
 @compiles(json_number, "postgresql")
 def _postgresql_json_number(element: json_number, compiler: SQLCompiler, **options: object) -> str:
-    numbers, name = (compiler.process(argument, **options) for argument in element.clauses)
-    return f"(({numbers})::json ->> {name})::bigint"
+    return f"{_postgresql_json_text(element, compiler, **options)}::bigint"
 
 
 class turn_taken(FunctionElement[int]):  # noqa: N801

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import orjson
-from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal, literal_column, null, or_, select, update
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, literal, literal_column, select, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import (
@@ -22,12 +22,20 @@ from llama_conversations.errors import (
 )
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import telling_of, with_response
-from llama_conversations.storage.expressions import in_json_array, now_ms, turn_taken
+from llama_conversations.storage.expressions import in_json_array, turn_taken
 from llama_conversations.storage.records import QUEUED_EVENTS, TERMINAL, EventRecord, Job, ResponseRecord
+from llama_conversations.storage.response_rows import RESPONSE_FIELDS, read_response, response_values
 from llama_conversations.storage.scopes import filtered_by_owner, scope_parameters
 from llama_conversations.storage.sql_events import insert_events
-from llama_conversations.storage.sql_leases import SELECT_CONVERSATION, THIS_CONVERSATION, free_held, lock_held
-from llama_conversations.storage.sql_responses import RESPONSE_FIELDS, read_response
+from llama_conversations.storage.sql_leases import (
+    IS_FREE,
+    NEW_LEASE,
+    NO_LEASE,
+    SELECT_CONVERSATION,
+    THIS_CONVERSATION,
+    free_held,
+    lock_held,
+)
 from llama_conversations.storage.tables import conversations, response_events, responses
 from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
 
@@ -41,19 +49,14 @@ _JOB_FIELDS = (
     *(responses.c[name] for name in ("request", "streamed", "first_event", "tenant", "owner")),
 )
 _THIS = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
-_NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
-_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
 
 _IS_QUEUED = responses.c.status == literal_column("'queued'")  # written out: a partial index has these words
 _TAKE_TURN = Statement(select(turn_taken(literal(_TURN, BigInteger))))
 _COUNT_QUEUED = Statement(select(func.count()).select_from(responses).where(_IS_QUEUED))
 _HOLD_CONVERSATION = Statement(
     update(conversations)
-    .where(
-        *THIS_CONVERSATION,
-        or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expires_at < now_ms()),
-    )
-    .values(lease_holder=bindparam("holder"), **_NO_LEASE)
+    .where(*THIS_CONVERSATION, IS_FREE)
+    .values(lease_holder=bindparam("holder"), **NO_LEASE)
     .returning(conversations.c.next_position)
 )
 _INSERT = Statement(
@@ -73,14 +76,14 @@ _TAKE = Statement(
         .scalar_subquery(),
         _IS_QUEUED,
     )
-    .values(status="in_progress", **_LEASE)
+    .values(status="in_progress", **NEW_LEASE)
     .returning(*_JOB_FIELDS)
 )
 _SET_HEAD = Statement(update(responses).where(responses.c.id == bindparam("id_")).values(head=bindparam("head_")))
 _GIVE_BACK = Statement(
     update(responses)
     .where(responses.c.id == bindparam("id_"), responses.c.status == "in_progress", responses.c.background == 1)
-    .values(status="queued", head=bindparam("head_"), output="[]", **_NO_LEASE)
+    .values(status="queued", head=bindparam("head_"), output="[]", **NO_LEASE)
     .returning(responses.c.first_event)
 )
 _LAST_EVENT = Statement(
@@ -177,10 +180,14 @@ def _enqueue(job: Job, events: Sequence[EventRecord], limit: int) -> Unit[None]:
             exists = yield Run(SELECT_CONVERSATION, this)
             raise (ConversationLocked if exists else ConversationNotFound)(response.conversation_id)
         position = held[0][0]
-    fields = {column.name: cast("SqlValue", getattr(response, column.name)) for column in RESPONSE_FIELDS}
-    fields |= {"context_position": position, "request": job.request, "streamed": int(job.streamed), "background": 1}
-    fields["first_event"] = job.first_event
-    yield Run(_INSERT, {**fields, **owner})
+    job_fields: dict[str, SqlValue] = {
+        "context_position": position,
+        "request": job.request,
+        "streamed": int(job.streamed),
+        "background": 1,
+        "first_event": job.first_event,
+    }
+    yield Run(_INSERT, {**response_values(response), **job_fields, **owner})
     if events:
         yield from insert_events(response.id, events)
 

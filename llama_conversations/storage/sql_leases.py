@@ -22,6 +22,12 @@ SWEEP_BATCH = 100
 NO_LEASE = {"lease_node": null(), "lease_expires_at": null()}
 """What the columns of a lease are set to when it ends."""
 
+NEW_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
+"""What they are set to when it begins."""
+
+IS_FREE = or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expires_at < now_ms())
+"""Condition that leaves conversations that a turn may take."""
+
 THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *filtered_by_owner(conversations))
 """Conditions that leave the conversation ``conversation_id``, if it is the caller's."""
 

@@ -20,18 +20,14 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     literal,
     or_,
     select,
     tuple_,
-    update,
 )
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import (
-    ConversationLocked,
-    ConversationNotFound,
     CursorNotFound,
     OutcomeUnknown,
     PreviousResponseNotFound,
@@ -42,7 +38,6 @@ from llama_conversations.errors import (
 from llama_conversations.ids import RESPONSE_PREFIX, partition_in
 from llama_conversations.storage.database import Database
 from llama_conversations.storage.effects import is_keyed, with_response, with_result, without_response
-from llama_conversations.storage.expressions import now_ms
 from llama_conversations.storage.records import (
     HistoryMark,
     Page,
@@ -52,20 +47,20 @@ from llama_conversations.storage.records import (
     TurnCommit,
     join_response,
 )
+from llama_conversations.storage.response_rows import RESPONSE_FIELDS, read_response
 from llama_conversations.storage.scopes import filtered_by_owner, owned_by, scope_parameters
 from llama_conversations.storage.sql_appends import check_distinct
+from llama_conversations.storage.sql_claims import CLAIMS, Claim, claim_turn
 from llama_conversations.storage.sql_commits import END_LEASE, TURN_ENDS, TurnEnd, end_turn
 from llama_conversations.storage.sql_leases import (
-    SELECT_CONVERSATION,
-    THIS_CONVERSATION,
     free_held,
     leasing_nodes,
     lock_held,
     renew_leases,
     sweep,
 )
-from llama_conversations.storage.tables import conversations, responses
-from llama_conversations.storage.unit_of_work import Row, Run, SqlValue, Statement, Unit
+from llama_conversations.storage.tables import responses
+from llama_conversations.storage.unit_of_work import Run, SqlValue, Statement, Unit
 
 IN_DOUBT_SECONDS = 30.0
 """How long a turn waits for a database that went away while it committed."""
@@ -73,45 +68,7 @@ IN_DOUBT_SECONDS = 30.0
 AGAIN_SECONDS = 0.2
 """Between two tries."""
 
-RESPONSE_FIELDS = tuple(
-    responses.c[name]
-    for name in (
-        "id",
-        "created_at",
-        "status",
-        "model",
-        "conversation_id",
-        "previous_response_id",
-        "context_position",
-        "input",
-        "head",
-        "output",
-    )
-)
 _THIS = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
-_NEW_LEASE = {"lease_node": bindparam("node"), "lease_expires_at": now_ms() + bindparam("lease_ms")}
-
-_MARK = (conversations.c.edition, conversations.c.next_position)
-
-_LEASE_CONVERSATION = Statement(
-    update(conversations)
-    .where(
-        *THIS_CONVERSATION,
-        or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expires_at < now_ms()),
-    )
-    .values(lease_holder=bindparam("holder"), **_NEW_LEASE)
-    .returning(*_MARK)
-)
-_INSERT = Statement(
-    insert(responses).values(
-        {
-            **{column.name: bindparam(column.name) for column in RESPONSE_FIELDS},
-            "tenant": bindparam("tenant"),
-            "owner": bindparam("owner"),
-            **_NEW_LEASE,
-        }
-    )
-)
 _SELECT = Statement(select(*RESPONSE_FIELDS).where(*_THIS))
 _SELECT_CONVERSATION_OF = Statement(select(responses.c.conversation_id).where(*_THIS))
 _DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
@@ -162,10 +119,6 @@ def _page(descending: bool, cursor: str | None, of_model: bool) -> Statement:
 _PAGES = {(d, c, m): _page(d, c, m) for d in (False, True) for c in (None, "after", "before") for m in (False, True)}
 
 
-def read_response(row: Row) -> ResponseRecord:
-    return ResponseRecord(*row)  # type: ignore[arg-type]  # the columns are selected in the order of the fields
-
-
 class SqlResponseStore:
     """Implements ``stores.ResponseStore``.
 
@@ -175,14 +128,16 @@ class SqlResponseStore:
 
     def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database, self._lease_seconds = database, lease_seconds
-        self._lease: dict[str, SqlValue] = {"node": database.node, "lease_ms": int(lease_seconds * 1000)}
+        self._lease_ms = int(lease_seconds * 1000)
 
     async def claim(self, scope: AccessScope, claim: TurnClaim) -> HistoryMark | None:
         """Begin a turn."""
-        stored_id = None if claim.response is None else claim.response_id
-        unit = _claim(scope, claim, self._lease)
+        begun = Claim(scope, claim, self._database.node, self._lease_ms)
         # What nobody is told of need not wait for the disk: the commit, which does, takes it along.
-        unit = with_response(unit, stored_id, claim.conversation_id)
+        if not is_keyed():
+            return await self._database.write_jointly(CLAIMS, begun, durable=claim.told)
+        stored_id = None if claim.response is None else claim.response_id
+        unit = with_response(claim_turn(begun), stored_id, claim.conversation_id)
         return await self._database.write(unit, durable=claim.told)
 
     async def commit(self, scope: AccessScope, commit: TurnCommit) -> HistoryMark | None:
@@ -232,7 +187,7 @@ class SqlResponseStore:
     async def renew_leases(self, response_ids: Collection[str]) -> None:
         """Renew leases of this node."""
         holders = orjson.dumps(list(response_ids)).decode()
-        lease = {"node_": self._lease["node"], "lease_ms": self._lease["lease_ms"], "holders": holders}
+        lease: dict[str, SqlValue] = {"node_": self._database.node, "lease_ms": self._lease_ms, "holders": holders}
         await self._database.write(renew_leases(lease))
 
     async def sweep(self, failed: Callable[[str], str]) -> Sequence[str]:
@@ -270,22 +225,6 @@ class SqlResponseStore:
 
 def _this(scope: AccessScope, response_id: str) -> dict[str, SqlValue]:
     return {"id": response_id, **scope_parameters(scope)}
-
-
-def _claim(scope: AccessScope, claim: TurnClaim, lease: dict[str, SqlValue]) -> Unit[HistoryMark | None]:
-    mark = None
-    if claim.conversation_id is not None:
-        this = {"conversation_id": claim.conversation_id, **scope_parameters(scope)}
-        rows = yield Run(_LEASE_CONVERSATION, {**this, **lease, "holder": claim.response_id})
-        if not rows:
-            exists = yield Run(SELECT_CONVERSATION, this)
-            raise (ConversationLocked if exists else ConversationNotFound)(claim.conversation_id)
-        mark = HistoryMark(*cast("tuple[int, int]", rows[0]))
-    if claim.response is not None:
-        fields = {column.name: cast("SqlValue", getattr(claim.response, column.name)) for column in RESPONSE_FIELDS}
-        position = None if mark is None else mark.position
-        yield Run(_INSERT, {**fields, **scope_parameters(scope), **lease, "context_position": position})
-    return mark
 
 
 def _has_ended_as(scope: AccessScope, commit: TurnCommit) -> Unit[bool]:

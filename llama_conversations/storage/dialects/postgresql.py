@@ -230,7 +230,7 @@ class PostgresqlDatabase:
         """Run a unit that writes; as durable as the server's ``synchronous_commit`` when this returns."""
         return await self._submit(self._in_transaction(unit))
 
-    async def write_jointly(self, work: JointWork[A, T], request: A) -> T:
+    async def write_jointly(self, work: JointWork[A, T], request: A, *, durable: bool = True) -> T:  # noqa: ARG002
         """Do what is asked for, together with what others ask for while such a transaction runs."""
         key = cast("JointWork[object, object]", work)
         joint = self._joint.get(key)

@@ -358,9 +358,9 @@ class SqliteDatabase:
         """Run a unit that writes; durable when this returns, if it should be."""
         return await self._put(self._writer, UnitJob(self._loop.create_future(), unit, durable=durable))
 
-    async def write_jointly(self, work: JointWork[A, T], request: A) -> T:
+    async def write_jointly(self, work: JointWork[A, T], request: A, *, durable: bool = True) -> T:
         """Do what is asked for, together with what others ask for who wait for the same commit."""
-        return await self._put(self._writer, JointJob(self._loop.create_future(), work, request))
+        return await self._put(self._writer, JointJob(self._loop.create_future(), work, request, durable=durable))
 
     async def _put(self, worker: _Worker, job: Job[T]) -> T:
         if self._closed:

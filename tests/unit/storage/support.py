@@ -218,8 +218,8 @@ class CountingDatabase:
     async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
         return await self._inner.write(self._counted("write" if durable else "hasty write", unit), durable=durable)
 
-    async def write_jointly(self, work: JointWork[A, T], request: A) -> T:
-        return await self.write(work.alone(request))
+    async def write_jointly(self, work: JointWork[A, T], request: A, *, durable: bool = True) -> T:
+        return await self.write(work.alone(request), durable=durable)
 
     def _counted(self, kind: str, unit: Unit[T]) -> Unit[T]:
         transaction = Transaction(kind, [])

@@ -50,10 +50,10 @@ def insert_at_a_gate(name: str, reached: threading.Event, gate: threading.Event)
 
 
 @asynccontextmanager
-async def writer_held(database: SqliteDatabase) -> AsyncIterator[None]:
+async def writer_held(database: SqliteDatabase, name: str = "held") -> AsyncIterator[None]:
     """While this is open, everything that is written waits: then it is one group."""
     reached, gate = threading.Event(), threading.Event()
-    held = asyncio.ensure_future(database.write(insert_at_a_gate("held", reached, gate)))
+    held = asyncio.ensure_future(database.write(insert_at_a_gate(name, reached, gate)))
     assert await asyncio.to_thread(reached.wait, 20)
     try:
         yield

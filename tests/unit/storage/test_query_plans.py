@@ -12,6 +12,7 @@ import pytest
 from llama_conversations.storage import (
     effects,
     sql_appends,
+    sql_claims,
     sql_commits,
     sql_conversations,
     sql_events,
@@ -32,6 +33,7 @@ from unit.storage.support import opened, rows
 MODULES = (
     sql_conversations,
     sql_appends,
+    sql_claims,
     sql_commits,
     sql_leases,
     sql_responses,

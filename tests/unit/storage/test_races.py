@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from llama_conversations.errors import QueueFull, TurnLost
 from llama_conversations.storage import sql_idempotency, sql_jobs, sql_leases, sql_responses
@@ -72,9 +72,11 @@ async def meeting(paused: PausedDatabase, work: object, before: Statement) -> As
     task = asyncio.ensure_future(work)  # type: ignore[call-overload]
     await asyncio.wait([task, asyncio.ensure_future(paused.reached.wait())], return_when=asyncio.FIRST_COMPLETED)
     assert not task.done()
-    yield task
-    paused.go_on.set()
-    await asyncio.wait([task])
+    try:
+        yield task
+    finally:
+        paused.go_on.set()
+        await asyncio.wait([task])
 
 
 def failed(head: str) -> str:
@@ -224,11 +226,17 @@ async def test_which_responses_are_cancelled_is_asked_of_those_that_there_were(
 
 
 LOCK_ALL = Statement(select(conversations.c.id).with_for_update())
+LOCK_ONE = Statement(select(conversations.c.id).where(conversations.c.id == bindparam("id")).with_for_update())
 GO_ON = Statement(select(1))
 
 
 def lock_all() -> Unit[None]:
     yield Run(LOCK_ALL, {})
+    yield Run(GO_ON, {})
+
+
+def lock(conversation_id: str) -> Unit[None]:
+    yield Run(LOCK_ONE, {"id": conversation_id})
     yield Run(GO_ON, {})
 
 
@@ -245,6 +253,24 @@ async def test_a_conversation_that_another_transaction_holds_keeps_nobody_else_w
         assert not any(task.done() for task in waiting)
     await asyncio.gather(*waiting)
     assert len(await texts(storage, held.id)) == 3
+
+
+async def test_a_turn_whose_conversation_another_transaction_holds_keeps_no_other_waiting(
+    paused: PausedDatabase, storage: Storage
+) -> None:
+    claim, commit = storage.responses.claim, storage.responses.commit
+    records = [conversation() for _ in range(6)]
+    for record in records:
+        await storage.conversations.create(ALICE, record, [])
+    held, *free = turns = [response(conversation_id=record.id) for record in records]
+    await claim(ALICE, claim_of(held))
+    async with meeting(paused, paused.write(lock(held.conversation_id or "")), GO_ON):
+        waiting = asyncio.ensure_future(commit(ALICE, commit_of(held, item())))
+        await asyncio.gather(*(claim(ALICE, claim_of(turn)) for turn in free))
+        await asyncio.gather(*(commit(ALICE, commit_of(turn, item())) for turn in free))
+        assert not waiting.done()
+    await waiting
+    assert [len(await texts(storage, turn.conversation_id or "")) for turn in turns] == [1] * 6
 
 
 async def test_who_asks_for_a_connection_first_gets_one_first(path: Path) -> None:
