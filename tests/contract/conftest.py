@@ -62,9 +62,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _databases(metafunc: pytest.Metafunc) -> Sequence[str]:
-    if asked := metafunc.config.getoption("--database"):
-        return (asked,)
     marker = metafunc.definition.get_closest_marker("databases")
+    if asked := metafunc.config.getoption("--database"):
+        is_about_another = marker is not None and marker.args == ("sqlite",) != (asked,)
+        return () if is_about_another else (asked,)
     if marker is not None:
         return marker.args
     here = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
