@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -99,6 +100,7 @@ async def _serve_alone(stack: Stack, console: Console) -> None:
 
 
 async def _serve_together(loaded: LoadedConfig, specs: ProviderSpecs, console: Console) -> bool:
+    gc.enable()
     resolve(loaded, specs)  # what is wrong is said before anything is opened
     with listen(loaded.config.server.host, loaded.config.server.port) as listener:
         async with shared_parts(loaded, specs) as shared:
@@ -106,7 +108,7 @@ async def _serve_together(loaded: LoadedConfig, specs: ProviderSpecs, console: C
 
 
 async def serve_stack(stack: Stack, on_started: Callable[[int], None], listener: socket.socket | None = None) -> None:
-    """Serve an open stack until a signal comes, and drain it then.
+    """Serve an open stack until a signal comes, and drain it then. Once it serves, garbage is collected.
 
     Args:
         on_started: Called with the port when requests are being served.
@@ -114,6 +116,10 @@ async def serve_stack(stack: Stack, on_started: Callable[[int], None], listener:
     """
     settings = stack.loaded.config.server
     draining: set[asyncio.Task[None]] = set()
+
+    def started(port: int) -> None:
+        gc.enable()
+        on_started(port)
 
     def drain(signals: int) -> None:
         """At the signal, not when the server has closed: the requests that wait for turns share their time.
@@ -129,7 +135,7 @@ async def serve_stack(stack: Stack, on_started: Callable[[int], None], listener:
         shutdown_timeout=settings.shutdown_timeout_seconds,
         listener=listener,
         max_message_bytes=settings.limits.max_body_bytes,
-        on_started=on_started,
+        on_started=started,
         on_signal=drain,
         release_signals=False,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -83,6 +84,7 @@ async def _mend_after(another_died: asyncio.Event, stack: Stack) -> None:
 def main() -> None:
     """Run as a process; nothing is printed but the log."""
     end = socket.socket(fileno=int(sys.argv[1]))
+    gc.disable()  # until it serves (``serve_stack``): there is nothing to free
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         code = runner.run(work(end))
     sys.stderr.flush()

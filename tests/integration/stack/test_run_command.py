@@ -21,6 +21,27 @@ LAST_LINE = "Ctrl-C stops it"
 STACK = str(Path(sys.executable).with_name("stack"))
 
 
+COLLECTING = """
+import gc, sys
+from llama_conversations.cli import serving
+from llama_conversations.cli.main import app
+from llama_conversations.stack.stack import Stack
+
+opening, welcome = Stack.initialize, serving.show_welcome
+
+async def initialize(stack):
+    print("opening:", gc.isenabled())
+    await opening(stack)
+
+def show_welcome(*arguments):
+    print("serving:", gc.isenabled(), gc.get_freeze_count() > 10_000)
+    welcome(*arguments)
+
+Stack.initialize, serving.show_welcome = initialize, show_welcome
+app()
+"""
+
+
 @pytest.fixture
 def environ(echo_site: Path) -> dict[str, str]:
     """The process finds the third party's package."""
@@ -54,11 +75,11 @@ def stack(environ: Mapping[str, str], *arguments: str, cwd: Path) -> subprocess.
 
 @contextmanager
 def serving(
-    environ: Mapping[str, str], *arguments: str, cwd: Path
+    environ: Mapping[str, str], *arguments: str, cwd: Path, program: Sequence[str] = (STACK,)
 ) -> Iterator[tuple[subprocess.Popen[str], Sequence[str]]]:
     """A ``stack run`` that serves, and the lines that it has printed."""
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **environ}
-    command = [STACK, "run", *arguments]
+    command = [*program, "run", *arguments]
     with subprocess.Popen(command, env=variables, cwd=cwd, text=True, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -108,6 +129,15 @@ def test_the_example_that_it_prints_works_when_pasted(start: START, echo_config:
         [sys.executable, "-c", program], cwd=tmp_path, text=True, capture_output=True, timeout=60, check=True
     )
     assert said.stdout.strip() == "You said: Say hello."
+
+
+def test_garbage_is_collected_when_it_serves_and_not_before_and_what_was_made_for_the_start_is_left_out(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    line = ["inference=echo", "--port", "0", "--env", f"SQLITE_STORE_DIR={tmp_path}"]
+    with serving(environ, *line, cwd=tmp_path, program=(sys.executable, "-c", COLLECTING)) as (_, lines):
+        assert "opening: False\n" in lines
+        assert "serving: True True\n" in lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
