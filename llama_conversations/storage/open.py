@@ -151,18 +151,21 @@ async def _upgrade_sqlite(settings: SqliteSettings) -> str | None:
     with closing(connect(settings)) as first:
         found = sqlite_revision(first)
         if found is None:
-            _make_schema(first)
+            _make_schema(first, settings.path)
     if found not in (None, HEAD_REVISION):
         await _apply_revisions(settings)
     return found
 
 
-def _make_schema(connection: sqlite3.Connection) -> None:
+def _make_schema(connection: sqlite3.Connection, path: Path) -> None:
     """In one transaction, which ends with the connection if it fails."""
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in whole_schema(DIALECT):
-        connection.execute(statement)
-    connection.execute("COMMIT")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in whole_schema(DIALECT):
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"The database {path} cannot be upgraded: {error}") from error
 
 
 async def _apply_revisions(settings: SqliteSettings) -> None:

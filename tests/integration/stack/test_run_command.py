@@ -27,17 +27,17 @@ from llama_conversations.cli import serving
 from llama_conversations.cli.main import app
 from llama_conversations.stack.stack import Stack
 
-opening, welcome = Stack.initialize, serving.show_welcome
+opening, lines = Stack.initialize, serving.welcome_lines
 
 async def initialize(stack):
     print("opening:", gc.isenabled())
     await opening(stack)
 
-def show_welcome(*arguments):
+def welcome_lines(*arguments):
     print("serving:", gc.isenabled(), gc.get_freeze_count() > 10_000)
-    welcome(*arguments)
+    return lines(*arguments)
 
-Stack.initialize, serving.show_welcome = initialize, show_welcome
+Stack.initialize, serving.welcome_lines = initialize, welcome_lines
 app()
 """
 

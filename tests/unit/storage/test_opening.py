@@ -231,7 +231,7 @@ async def test_somebody_elses_tables_are_left_alone(path: Path) -> None:
         connection.exec_driver_sql("CREATE TABLE prompts (theirs TEXT)")
         connection.commit()
     before = schema(path)
-    with pytest.raises(StorageUnavailable, match="table prompts already exists"):
+    with pytest.raises(StorageUnavailable, match="cannot be upgraded: table prompts already exists"):
         async with opened(path):
             pass
     assert schema(path) == before
