@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from llama_conversations.config.postgres_backend import PostgresBackend
 from llama_conversations.errors import StorageUnavailable
+from llama_conversations.storage.dialects.postgresql_options import take_options
 from llama_conversations.storage.dialects.postgresql_tls import TlsSettings, UnusableCertificate
 from llama_conversations.storage.migrations import HEAD_REVISION
 from llama_conversations.storage.migrations.whole_schema import whole_schema
@@ -140,6 +141,7 @@ async def _make_schema(connection: Connection, settings: PostgresqlSettings) -> 
     Whoever comes meanwhile waits for the lock, and finds what was made. The lock belongs to the transaction, so that a
     pooler may stand between; the transaction ends with the connection if it fails.
     """
+    take_options()
     try:
         await connection.execute(_BEGIN_ALONE)
         if await postgresql_revision(connection) is None:
