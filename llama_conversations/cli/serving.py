@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,9 +90,12 @@ class WorkersEndedBadly(StackError):
 
 
 async def _serve_alone(stack: Stack) -> None:
-    host = stack.loaded.config.server.host
+    async def welcome(port: int) -> None:
+        async for line in welcome_lines(stack, stack.loaded.config.server.host, port):
+            show(line)
+
     async with stack:
-        await serve_stack(stack, lambda port: show(*welcome_lines(stack, host, port)))
+        await serve_stack(stack, welcome)
     ignore_signals()
 
 
@@ -106,19 +109,22 @@ async def _serve_together(loaded: LoadedConfig, specs: ProviderSpecs) -> bool:
             return await Supervisor(shared, listener, lambda lines: show(*lines)).run()
 
 
-async def serve_stack(stack: Stack, on_started: Callable[[int], None], listener: socket.socket | None = None) -> None:
+async def serve_stack(
+    stack: Stack, on_started: Callable[[int], Coroutine[None, None, None]], listener: socket.socket | None = None
+) -> None:
     """Serve an open stack until a signal comes, and drain it then. Once it serves, garbage is collected.
 
     Args:
-        on_started: Called with the port when requests are being served.
+        on_started: Run with the port, beside the requests, once these are being served.
         listener: What listens already, where several processes share it.
     """
     settings = stack.loaded.config.server
     draining: set[asyncio.Task[None]] = set()
+    telling: set[asyncio.Task[None]] = set()
 
     def started(port: int) -> None:
         gc.enable()
-        on_started(port)
+        telling.add(asyncio.create_task(on_started(port)))
 
     def drain(signals: int) -> None:
         """At the signal, not when the server has closed: the requests that wait for turns share their time.
@@ -138,6 +144,8 @@ async def serve_stack(stack: Stack, on_started: Callable[[int], None], listener:
         on_signal=drain,
         release_signals=False,
     )
+    for task in telling:
+        task.cancel()
 
 
 def ignore_signals() -> None:

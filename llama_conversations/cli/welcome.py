@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import typer
 
@@ -25,16 +25,19 @@ def show(*lines: str) -> None:
     typer.echo("\n".join(lines), color=False if plain else None)
 
 
-def welcome_lines(stack: Stack, host: str, port: int) -> Iterator[str]:
-    """What is served, where the data lies, which providers are on, and how to talk to it."""
+async def welcome_lines(stack: Stack, host: str, port: int) -> AsyncIterator[str]:
+    """What is served, and where the data lies; then which providers are on, and how to talk to it.
+
+    Between the two it waits, a few seconds at the most, for the providers to tell their models.
+    """
     url, workers = base_url(host, port), stack.loaded.config.server.workers
     yield f"{typer.style('Serving', fg='green')}   {url}   (documentation: {url.removesuffix('/v1')}/docs)"
     if workers > 1:
         yield f"Workers   {workers}"
     yield f"Data      {stack.location}"
-    yield from provider_lines(stack)
-    yield ""
-    yield from example(url, model_for_example(stack.model_names()))
+    names = await stack.model_names()
+    for line in (*provider_lines(stack, names), "", *example(url, model_for_example(names))):
+        yield line
     yield ""
     yield "Ctrl-C stops it; what runs then may finish."
 
@@ -45,10 +48,9 @@ def base_url(host: str, port: int) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/v1"
 
 
-def provider_lines(stack: Stack) -> Iterator[str]:
+def provider_lines(stack: Stack, names: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """A line for every provider that is on, with its models if it has any to offer, and for every one that is not,
     with the reason."""
-    names = stack.model_names()
     refresh = stack.loaded.config.model_refresh_seconds
     for provider in stack.providers:
         models = names.get(provider.provider_id, ())

@@ -8,6 +8,7 @@ import gc
 import signal
 import socket
 import sys
+from functools import partial
 
 from llama_conversations.cli.serving import ignore_signals, serve_stack
 from llama_conversations.cli.welcome import welcome_lines
@@ -42,18 +43,19 @@ async def work(end: socket.socket) -> int:
 
 
 async def _serve(launch: Launch, channel: Channel) -> None:
-    host = launch.loaded.config.server.host
     another_died = asyncio.Event()
     listening = asyncio.create_task(_listen_to(channel, another_died, launch.seconds_to_end))
     async with Stack(launch.loaded, registry.provider_specs()) as stack:
         mending = asyncio.create_task(_mend_after(another_died, stack))
         with socket.socket(fileno=launch.listener) as listener:
-            await serve_stack(
-                stack, lambda port: channel.send(Serving(list(welcome_lines(stack, host, port)))), listener
-            )
+            await serve_stack(stack, partial(_tell, channel, stack), listener)
         mending.cancel()
     ignore_signals()
     listening.cancel()
+
+
+async def _tell(channel: Channel, stack: Stack, port: int) -> None:
+    channel.send(Serving([line async for line in welcome_lines(stack, stack.loaded.config.server.host, port)]))
 
 
 async def _listen_to(channel: Channel, another_died: asyncio.Event, seconds_to_end: float) -> None:

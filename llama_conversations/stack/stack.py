@@ -144,9 +144,9 @@ class Stack:
         """The providers that are open, in the order in which they were opened."""
         return tuple(self._providers)
 
-    def model_names(self) -> Mapping[str, Sequence[str]]:
-        """For every inference provider, the names under which its models are served."""
-        return self._opened_services().models.names_by_provider()
+    async def model_names(self) -> Mapping[str, Sequence[str]]:
+        """For every inference provider, the names under which its models are served, once each was asked for them."""
+        return await self._opened_services().models.names_by_provider()
 
     def _opened_services(self) -> Services:
         if self._services is None:

@@ -121,6 +121,20 @@ def test_it_says_where_it_serves_where_the_data_is_and_what_is_on_and_off(
     assert "model gpt-4.1: its provider 'cloud' is skipped" in log
 
 
+def test_a_model_server_that_does_not_answer_keeps_nobody_waiting_but_for_models(
+    start: START, echo_config: EchoConfig
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        mute = {"provider_id": "mute", "provider_type": "remote::openai", "config": {"base_url": url, "api_key": "x"}}
+        server = start(echo_config(providers={"inference": [mute]}))
+        with server.http() as http:
+            assert http.get("/health").status_code == 200
+            assert http.post("/conversations", json={}).status_code == 200
+            assert LAST_LINE not in server.log
+        assert "mute (remote::openai): no models found" in wait_for_welcome(server)
+
+
 def test_the_example_that_it_prints_works_when_pasted(start: START, echo_config: EchoConfig, tmp_path: Path) -> None:
     lines = wait_for_welcome(start(echo_config())).splitlines()
     first = lines.index("from openai import OpenAI")
