@@ -21,11 +21,12 @@ LAST_LINE = "Ctrl-C stops it"
 STACK = str(Path(sys.executable).with_name("stack"))
 
 
-COLLECTING = """
-import gc, sys
+TELLING = """
+import gc, os, sys
 from llama_conversations.cli import serving
 from llama_conversations.cli.main import app
 from llama_conversations.stack.stack import Stack
+from llama_conversations.wire.items import StoredItem
 
 opening, lines = Stack.initialize, serving.welcome_lines
 
@@ -35,11 +36,28 @@ async def initialize(stack):
 
 def welcome_lines(*arguments):
     print("serving:", gc.isenabled(), gc.get_freeze_count() > 10_000)
+    print("imported:", sorted(set(sys.modules) & set(os.environ["UNNEEDED"].split())))
+    print("validators:", [model.__name__ for model in StoredItem.__mro__[:2] if model.__pydantic_complete__])
     return lines(*arguments)
 
 Stack.initialize, serving.welcome_lines = initialize, welcome_lines
 app()
 """
+
+UNNEEDED = (
+    "aiosqlite",
+    "alembic",
+    "cryptography",
+    "llama_conversations.cli.supervisor",
+    "llama_conversations.stack.recording.inference",
+    "openai",
+    "pypdf",
+    "rich",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.orm",
+    "websockets",
+)
+"""Modules that a server on SQLite does without, on an empty database, too, until somebody asks for what they do."""
 
 
 @pytest.fixture
@@ -91,6 +109,14 @@ def serving(
             yield process, lines
         finally:
             process.terminate()
+
+
+def told_of_a_start(environ: Mapping[str, str], directory: Path) -> Sequence[str]:
+    """What a ``stack run`` tells of itself that has begun to serve an empty database."""
+    line = ["inference=echo", "--port", "0", "--env", f"SQLITE_STORE_DIR={directory}"]
+    program = (sys.executable, "-c", TELLING)
+    with serving({**environ, "UNNEEDED": " ".join(UNNEEDED)}, *line, cwd=directory, program=program) as (_, lines):
+        return lines
 
 
 def wait_for_welcome(server: StackServer) -> str:
@@ -148,10 +174,17 @@ def test_the_example_that_it_prints_works_when_pasted(start: START, echo_config:
 def test_garbage_is_collected_when_it_serves_and_not_before_and_what_was_made_for_the_start_is_left_out(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    line = ["inference=echo", "--port", "0", "--env", f"SQLITE_STORE_DIR={tmp_path}"]
-    with serving(environ, *line, cwd=tmp_path, program=(sys.executable, "-c", COLLECTING)) as (_, lines):
-        assert "opening: False\n" in lines
-        assert "serving: True True\n" in lines
+    lines = told_of_a_start(environ, tmp_path)
+    assert "opening: False\n" in lines
+    assert "serving: True True\n" in lines
+
+
+def test_a_start_imports_nothing_and_makes_no_large_validator_that_it_does_not_need(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    lines = told_of_a_start(environ, tmp_path)
+    assert "imported: []\n" in lines
+    assert "validators: []\n" in lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
