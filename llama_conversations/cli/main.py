@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,16 +22,6 @@ app = typer.Typer(
 app.add_typer(list_commands.app, name="list")
 app.add_typer(config_commands.app, name="config")
 app.add_typer(db_commands.app, name="db")
-
-
-@contextmanager
-def _no_collecting() -> Iterator[None]:
-    """Import without the garbage collector: it would look at all modules again and again, and find nothing to free."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @app.command()
@@ -59,8 +47,9 @@ def run(  # noqa: PLR0913 each is an argument or an option of the command
     env: Variables = None,
 ) -> None:
     """Serve a configuration until Ctrl-C or SIGTERM; what runs then may finish. See docs/operations.md."""
-    with _no_collecting():
-        from llama_conversations.cli.serving import Listening, Recording, run_stack
+    # Until it serves: the garbage collector would look at all modules again and again, and find nothing to free.
+    gc.disable()
+    from llama_conversations.cli.serving import Listening, Recording, run_stack
 
     environ = environment(env)
     with told_plainly():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
+import typer
 
-from llama_conversations.cli.supervisor import Supervisor
-from llama_conversations.cli.welcome import show_welcome, welcome_lines
+from llama_conversations.cli.welcome import show, welcome_lines
 from llama_conversations.config import Finding, InferenceRecordingConfig, LoadedConfig, config_error, parse_settings
 from llama_conversations.config.run_config import recording_by_many
 from llama_conversations.errors import StackError
@@ -72,15 +71,14 @@ def run_stack(
     if problem := recording_by_many(config.inference_recording, config.server):
         raise config_error("command line", [Finding(("server", "workers"), problem)])
     configure_logging(config.server.log_level, "supervisor" if config.server.workers > 1 else None)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Opening [bold]{escape(config.distro_name)}[/] …")
+    show(f"Opening {typer.style(config.distro_name, bold=True)} …")
     if config.inference_recording.mode != "live":
         directory = config.inference_recording.directory.absolute()
-        console.print(f"Inference [bold]{config.inference_recording.mode}[/]: {escape(str(directory))}")
+        show(f"Inference {typer.style(config.inference_recording.mode, bold=True)}: {directory}")
     if config.server.workers == 1:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve_alone(Stack(loaded, specs), console))
-    elif not asyncio.run(_serve_together(loaded, specs, console)):
+            runner.run(_serve_alone(Stack(loaded, specs)))
+    elif not asyncio.run(_serve_together(loaded, specs)):
         raise WorkersEndedBadly
 
 
@@ -91,29 +89,42 @@ class WorkersEndedBadly(StackError):
         super().__init__("Not every worker has ended as it should; the log says which.")
 
 
-async def _serve_alone(stack: Stack, console: Console) -> None:
-    host = stack.loaded.config.server.host
+async def _serve_alone(stack: Stack) -> None:
+    async def welcome(port: int) -> None:
+        async for line in welcome_lines(stack, stack.loaded.config.server.host, port):
+            show(line)
+
     async with stack:
-        await serve_stack(stack, lambda port: show_welcome(console, welcome_lines(stack, host, port)))
+        await serve_stack(stack, welcome)
     ignore_signals()
 
 
-async def _serve_together(loaded: LoadedConfig, specs: ProviderSpecs, console: Console) -> bool:
+async def _serve_together(loaded: LoadedConfig, specs: ProviderSpecs) -> bool:
+    from llama_conversations.cli.supervisor import Supervisor
+
+    gc.enable()
     resolve(loaded, specs)  # what is wrong is said before anything is opened
     with listen(loaded.config.server.host, loaded.config.server.port) as listener:
         async with shared_parts(loaded, specs) as shared:
-            return await Supervisor(shared, listener, lambda lines: show_welcome(console, lines)).run()
+            return await Supervisor(shared, listener, lambda lines: show(*lines)).run()
 
 
-async def serve_stack(stack: Stack, on_started: Callable[[int], None], listener: socket.socket | None = None) -> None:
-    """Serve an open stack until a signal comes, and drain it then.
+async def serve_stack(
+    stack: Stack, on_started: Callable[[int], Coroutine[None, None, None]], listener: socket.socket | None = None
+) -> None:
+    """Serve an open stack until a signal comes, and drain it then. Once it serves, garbage is collected.
 
     Args:
-        on_started: Called with the port when requests are being served.
+        on_started: Run with the port, beside the requests, once these are being served.
         listener: What listens already, where several processes share it.
     """
     settings = stack.loaded.config.server
     draining: set[asyncio.Task[None]] = set()
+    telling: set[asyncio.Task[None]] = set()
+
+    def started(port: int) -> None:
+        gc.enable()
+        telling.add(asyncio.create_task(on_started(port)))
 
     def drain(signals: int) -> None:
         """At the signal, not when the server has closed: the requests that wait for turns share their time.
@@ -129,10 +140,12 @@ async def serve_stack(stack: Stack, on_started: Callable[[int], None], listener:
         shutdown_timeout=settings.shutdown_timeout_seconds,
         listener=listener,
         max_message_bytes=settings.limits.max_body_bytes,
-        on_started=on_started,
+        on_started=started,
         on_signal=drain,
         release_signals=False,
     )
+    for task in telling:
+        task.cancel()
 
 
 def ignore_signals() -> None:

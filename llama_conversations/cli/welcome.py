@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-from rich.console import Console
-from rich.markup import escape
+import typer
 
 from llama_conversations.stack.known_apis import INFERENCE
 from llama_conversations.stack.stack import Stack
@@ -19,22 +19,25 @@ NO_CHAT = re.compile(r"embed|whisper|tts|transcri|dall-e|image|moderation|realti
 _ANYWHERE = {"0.0.0.0": "localhost", "127.0.0.1": "localhost", "::": "localhost", "::1": "localhost"}  # noqa: S104
 
 
-def show_welcome(console: Console, lines: Iterable[str]) -> None:
-    """Print what ``welcome_lines`` has."""
-    for line in lines:
-        console.print(line)
+def show(*lines: str) -> None:
+    """Print lines: with their styles on a terminal that has such, unless it was asked for none (no-color.org)."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    typer.echo("\n".join(lines), color=False if plain else None)
 
 
-def welcome_lines(stack: Stack, host: str, port: int) -> Iterator[str]:
-    """What is served, where the data lies, which providers are on, and how to talk to it; in rich's markup."""
+async def welcome_lines(stack: Stack, host: str, port: int) -> AsyncIterator[str]:
+    """What is served, and where the data lies; then which providers are on, and how to talk to it.
+
+    Between the two it waits, a few seconds at the most, for the providers to tell their models.
+    """
     url, workers = base_url(host, port), stack.loaded.config.server.workers
-    yield f"[green]Serving[/]   {escape(url)}   (documentation: {escape(url.removesuffix('/v1'))}/docs)"
+    yield f"{typer.style('Serving', fg='green')}   {url}   (documentation: {url.removesuffix('/v1')}/docs)"
     if workers > 1:
         yield f"Workers   {workers}"
-    yield f"Data      {escape(stack.location)}"
-    yield from provider_lines(stack)
-    yield ""
-    yield from map(escape, example(url, model_for_example(stack.model_names())))
+    yield f"Data      {stack.location}"
+    names = await stack.model_names()
+    for line in (*provider_lines(stack, names), "", *example(url, model_for_example(names))):
+        yield line
     yield ""
     yield "Ctrl-C stops it; what runs then may finish."
 
@@ -45,21 +48,20 @@ def base_url(host: str, port: int) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/v1"
 
 
-def provider_lines(stack: Stack) -> Iterator[str]:
+def provider_lines(stack: Stack, names: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """A line for every provider that is on, with its models if it has any to offer, and for every one that is not,
     with the reason."""
-    names = stack.model_names()
     refresh = stack.loaded.config.model_refresh_seconds
     for provider in stack.providers:
         models = names.get(provider.provider_id, ())
         found = _some(models) if models else f"no models found; asked again every {refresh:g} seconds"
-        told = f": {escape(found)}" if provider.api == INFERENCE else ""
-        yield f"Provider  [bold]{provider.provider_id}[/] ({provider.provider_type}){told}"
+        told = f": {found}" if provider.api == INFERENCE else ""
+        yield f"Provider  {typer.style(provider.provider_id, bold=True)} ({provider.provider_type}){told}"
     for skipped in stack.loaded.skipped_providers:
         name = skipped.provider_id or skipped.provider_type
-        yield f"[dim]skipped[/]   [dim]{escape(name)} ({skipped.provider_type}): {escape(skipped.reason)}[/]"
+        yield typer.style(f"skipped   {name} ({skipped.provider_type}): {skipped.reason}", dim=True)
     for model in stack.loaded.skipped_models:
-        yield f"[dim]skipped[/]   [dim]model {escape(model.model_id)}: {escape(model.reason)}[/]"
+        yield typer.style(f"skipped   model {model.model_id}: {model.reason}", dim=True)
 
 
 def _some(models: Sequence[str]) -> str:

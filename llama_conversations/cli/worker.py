@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
+from functools import partial
 
 from llama_conversations.cli.serving import ignore_signals, serve_stack
 from llama_conversations.cli.welcome import welcome_lines
@@ -41,18 +43,19 @@ async def work(end: socket.socket) -> int:
 
 
 async def _serve(launch: Launch, channel: Channel) -> None:
-    host = launch.loaded.config.server.host
     another_died = asyncio.Event()
     listening = asyncio.create_task(_listen_to(channel, another_died, launch.seconds_to_end))
     async with Stack(launch.loaded, registry.provider_specs()) as stack:
         mending = asyncio.create_task(_mend_after(another_died, stack))
         with socket.socket(fileno=launch.listener) as listener:
-            await serve_stack(
-                stack, lambda port: channel.send(Serving(list(welcome_lines(stack, host, port)))), listener
-            )
+            await serve_stack(stack, partial(_tell, channel, stack), listener)
         mending.cancel()
     ignore_signals()
     listening.cancel()
+
+
+async def _tell(channel: Channel, stack: Stack, port: int) -> None:
+    channel.send(Serving([line async for line in welcome_lines(stack, stack.loaded.config.server.host, port)]))
 
 
 async def _listen_to(channel: Channel, another_died: asyncio.Event, seconds_to_end: float) -> None:
@@ -83,6 +86,7 @@ async def _mend_after(another_died: asyncio.Event, stack: Stack) -> None:
 def main() -> None:
     """Run as a process; nothing is printed but the log."""
     end = socket.socket(fileno=int(sys.argv[1]))
+    gc.disable()  # until it serves (``serve_stack``): there is nothing to free
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         code = runner.run(work(end))
     sys.stderr.flush()

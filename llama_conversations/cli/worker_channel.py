@@ -48,7 +48,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Serving:
-    """The worker serves; ``lines`` are what ``stack run`` prints then, in rich's markup."""
+    """The worker serves; ``lines`` are what ``stack run`` prints then."""
 
     lines: Sequence[str]
 

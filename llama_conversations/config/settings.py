@@ -48,11 +48,17 @@ class SettingsModel(BaseModel):
     """A group of settings: unknown keys are errors, and each field gives the type to what came as text.
 
     A field that is text gets a number as it was written (``0012``, ``1.10``); a field that is a number takes text that
-    says one, but neither true nor false.
+    says one, but neither true nor false. A validator is made when it is first used: most groups are parts of others,
+    or of providers that are not on.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        extra="forbid", frozen=True, coerce_numbers_to_str=True, allow_inf_nan=False, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        defer_build=True,
     )
 
     @field_validator("*", mode="before")

@@ -18,7 +18,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, BeforeValidator, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter
 from pydantic_core import PydanticKnownError
 
 from llama_conversations.errors import InvalidParameter
@@ -27,6 +27,7 @@ from llama_conversations.wire.validation import parse_body, parse_value
 MAX_QUERY_FIELDS = 200
 """More ``name=value`` pairs than this are refused."""
 
+_LATER = ConfigDict(defer_build=True)  # when it is first used: most are never used in a server's life
 _PLACE = re.compile(r"\{(\w+)(?::path)?\}")
 
 
@@ -214,7 +215,7 @@ def _text_adapter(annotation: object) -> TypeAdapter[Any]:
     """Parses what a text stands for, of numbers and booleans less than pydantic does: not `` +1_0.0`` and ``yes``."""
     check = _CHECKS.get(_bare(annotation))
     checked = annotation if check is None else Annotated[annotation, check]
-    return TypeAdapter(checked)  # type: ignore[arg-type]  # a type made at run time
+    return TypeAdapter(checked, config=_LATER)  # type: ignore[arg-type]  # a type made at run time
 
 
 def _written(pattern: str, fault: Literal["int_parsing", "bool_parsing"]) -> BeforeValidator:

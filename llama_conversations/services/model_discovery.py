@@ -24,7 +24,7 @@ class DiscoveryTiming:
     Attributes:
         refresh: Between two rounds over all providers.
         listing: What one provider may take to list its models.
-        patience: What a start, or a request that names an unknown model, waits for the providers.
+        patience: What the first requests, and those that name an unknown model, wait for the providers.
         on_demand: Between two rounds that such requests cause.
     """
 
@@ -46,20 +46,22 @@ class ModelDiscovery:
         self._listings: dict[str, asyncio.Task[None]] = {}
         self._failing: set[str] = set()
         self._round_began = float("-inf")
+        self._first: asyncio.Task[None] | None = None
         self._rounds: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Run a first round, waiting for it no longer than ``patience``, then one every ``refresh`` seconds."""
-        try:
-            await self.refresh(self._timing.patience)
-        except asyncio.CancelledError:
-            await self.close()
-            raise
+    def start(self) -> None:
+        """Begin a first round, and have one every ``refresh`` seconds after it; waits for nothing."""
+        self._first = asyncio.create_task(self.refresh(self._timing.patience), name="first-model-listing")
         self._rounds = asyncio.create_task(self._run(), name="model-refresh")
+
+    async def first_round(self) -> None:
+        """Wait until each provider has answered, or had ``patience`` seconds from the start to do so."""
+        if self._first is not None and not self._first.done():
+            await asyncio.wait((self._first,))
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks = [*self._listings.values(), *([self._rounds] if self._rounds else [])]
+        tasks = [task for task in (*self._listings.values(), self._first, self._rounds) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

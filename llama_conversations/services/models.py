@@ -53,7 +53,10 @@ class ModelRouter(Protocol):
 
     @abstractmethod
     async def route(self, model: str) -> RoutedModel:
-        """Find who serves a model; at once for every known name. Errors: ``ModelNotFound``."""
+        """Find who serves a model; at once for every known name, but for the first seconds of a server's life.
+
+        Errors: ``ModelNotFound``.
+        """
         ...
 
 
@@ -82,18 +85,22 @@ class ModelsServiceImpl(Models, ModelRouter):
         self._publish()
 
     async def initialize(self) -> None:
-        """Load what was known, then ask the providers; those that do not answer soon are heard later."""
+        """Load what was known, and begin to ask the providers; whoever asks for models first waits for that."""
         self._stored = await self._load()
         self._models = dict(self._stored)
         self._publish()
-        await self._discovery.start()
+        self._discovery.start()
 
     async def shutdown(self) -> None:
         """Stop asking the providers."""
         await self._discovery.close()
 
     async def route(self, model: str) -> RoutedModel:
-        """See ``ModelRouter``; an unknown name makes the providers be asked again, within limits."""
+        """See ``ModelRouter``; an unknown name makes the providers be asked again, within limits.
+
+        Whether a name is unambiguous is known when all have been asked.
+        """
+        await self._discovery.first_round()
         found = self._routes.get(model)
         if found is None and model not in self._names.ambiguous:
             await self._discovery.refresh_on_demand()
@@ -104,6 +111,7 @@ class ModelsServiceImpl(Models, ModelRouter):
 
     async def list_models(self) -> Json[ModelList]:
         """See ``Models``; bare names where they are unambiguous, sorted."""
+        await self._discovery.first_round()
         return self._listing
 
     async def get_model(self, model_id: str) -> Json[Model]:
@@ -111,8 +119,9 @@ class ModelsServiceImpl(Models, ModelRouter):
         await self.route(model_id)
         return Json.whole(_wire_model(self._names.by_name[model_id]))
 
-    def names_by_provider(self) -> Mapping[str, Sequence[str]]:
+    async def names_by_provider(self) -> Mapping[str, Sequence[str]]:
         """For every provider, the names under which its models are listed."""
+        await self._discovery.first_round()
         names: dict[str, list[str]] = {provider_id: [] for provider_id in self._providers}
         for named in self._names.listed:
             names[named.provider_id].append(named.name)

@@ -26,7 +26,6 @@ from llama_conversations.stack.factories import make_provider
 from llama_conversations.stack.known_apis import INFERENCE, SERVICE_APIS
 from llama_conversations.stack.loading import ConfigSource, load_stack_config
 from llama_conversations.stack.provider_spec import Provider, ProviderContext
-from llama_conversations.stack.recording.inference import recorded
 from llama_conversations.stack.registry import ProviderSpecs, provider_specs
 from llama_conversations.stack.resolver import ResolvedProvider, resolve
 from llama_conversations.stack.services import Implementations, Services, build_services, retention_settings
@@ -145,9 +144,9 @@ class Stack:
         """The providers that are open, in the order in which they were opened."""
         return tuple(self._providers)
 
-    def model_names(self) -> Mapping[str, Sequence[str]]:
-        """For every inference provider, the names under which its models are served."""
-        return self._opened_services().models.names_by_provider()
+    async def model_names(self) -> Mapping[str, Sequence[str]]:
+        """For every inference provider, the names under which its models are served, once each was asked for them."""
+        return await self._opened_services().models.names_by_provider()
 
     def _opened_services(self) -> Services:
         if self._services is None:
@@ -185,8 +184,7 @@ class Stack:
     async def _open_provider(self, resolved: ResolvedProvider, available: Mapping[str, object]) -> Provider:
         dependencies = {api: available[api] for api in resolved.spec.api_dependencies}
         context = ProviderContext(resolved.provider_id, resolved.config, dependencies)
-        source, recording = self.loaded.source, self.loaded.config.inference_recording
-        provider = recorded(make_provider(resolved, context, source), resolved.provider_id, recording, source)
+        provider = self._recorded(make_provider(resolved, context, self.loaded.source), resolved.provider_id)
         try:
             await provider.initialize()
         except Exception as error:
@@ -202,6 +200,14 @@ class Stack:
         self._providers.append(_entry(resolved, provider))
         log.info("Provider '%s' (%s) is open", resolved.provider_id, resolved.spec.provider_type)
         return provider
+
+    def _recorded(self, provider: Provider, provider_id: str) -> Provider:
+        settings = self.loaded.config.inference_recording
+        if settings.mode == "live":
+            return provider
+        from llama_conversations.stack.recording.inference import recorded  # only tests record and replay
+
+        return recorded(provider, provider_id, settings, self.loaded.source)
 
 
 def _entry(resolved: ResolvedProvider, provider: Provider) -> ProviderEntry:

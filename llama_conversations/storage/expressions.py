@@ -10,7 +10,8 @@ from typing import Self
 
 import orjson
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Insert, Table, Text
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.dialects.sqlite.dml import OnConflictDoNothing
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -200,9 +201,14 @@ def _postgresql_unindexed(element: unindexed, compiler: SQLCompiler, **options: 
 def insert_if_absent(table: Table) -> Insert:
     """An ``INSERT`` that leaves a row alone that is there already, and waits for one that is just being stored.
 
-    SQLite and PostgreSQL write ``ON CONFLICT DO NOTHING`` alike, and SQLAlchemy compiles it for either.
+    SQLAlchemy has it for each dialect by itself; to state it by SQLite's spares a server on SQLite importing the other.
     """
-    return postgresql_insert(table).on_conflict_do_nothing()
+    return sqlite_insert(table).on_conflict_do_nothing()
+
+
+@compiles(OnConflictDoNothing, "postgresql")
+def _postgresql_do_nothing(_element: OnConflictDoNothing, _compiler: SQLCompiler, **_options: object) -> str:
+    return "ON CONFLICT DO NOTHING"
 
 
 def json_parameter(value: Sequence[str] | Mapping[str, str] | Mapping[str, int]) -> str:

@@ -13,8 +13,9 @@ from filelock import AsyncFileLock
 from llama_conversations.config.run_config import Backend, SqliteBackend, StorageConfig
 from llama_conversations.errors import StorageUnavailable
 from llama_conversations.storage.database import Database
-from llama_conversations.storage.dialects.sqlite import OLDEST_SQLITE, SqliteDatabase, SqliteSettings, connect
+from llama_conversations.storage.dialects.sqlite import DIALECT, OLDEST_SQLITE, SqliteDatabase, SqliteSettings, connect
 from llama_conversations.storage.migrations import HEAD_REVISION
+from llama_conversations.storage.migrations.whole_schema import whole_schema
 from llama_conversations.storage.news import News
 from llama_conversations.storage.nodes import NodeLocks
 from llama_conversations.storage.sql_conversations import SqlConversationStore
@@ -149,8 +150,25 @@ def _beside(path: Path, suffix: str) -> Path:
 async def _upgrade_sqlite(settings: SqliteSettings) -> str | None:
     with closing(connect(settings)) as first:
         found = sqlite_revision(first)
-    if found == HEAD_REVISION:
-        return found
+        if found is None:
+            _make_schema(first, settings.path)
+    if found not in (None, HEAD_REVISION):
+        await _apply_revisions(settings)
+    return found
+
+
+def _make_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """In one transaction, which ends with the connection if it fails."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in whole_schema(DIALECT):
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"The database {path} cannot be upgraded: {error}") from error
+
+
+async def _apply_revisions(settings: SqliteSettings) -> None:
     # Alembic is slow to import and seldom needed: only when there is something to upgrade.
     from sqlalchemy import URL
     from sqlalchemy.exc import DBAPIError
@@ -169,7 +187,6 @@ async def _upgrade_sqlite(settings: SqliteSettings) -> str | None:
         raise StorageUnavailable(f"The database {settings.path} cannot be upgraded: {error.orig}") from error
     finally:
         await engine.dispose()
-    return found
 
 
 def sqlite_revision(connection: sqlite3.Connection) -> str | None:

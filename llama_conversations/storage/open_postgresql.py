@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from llama_conversations.config.postgres_backend import PostgresBackend
 from llama_conversations.errors import StorageUnavailable
+from llama_conversations.storage.dialects.postgresql_options import take_options
 from llama_conversations.storage.dialects.postgresql_tls import TlsSettings, UnusableCertificate
 from llama_conversations.storage.migrations import HEAD_REVISION
+from llama_conversations.storage.migrations.whole_schema import whole_schema
 
 try:
     from llama_conversations.storage.dialects.postgresql import (
+        DIALECT,
         Connection,
         PostgresqlSettings,
         connect,
@@ -38,7 +41,13 @@ _PROTOCOL_VIOLATION = "08P01"
 _POOLED = "behind a pooler it takes transaction_pooling: true"
 _SETTING = "SELECT setting FROM pg_settings WHERE name = $1"
 _REVISION = "SELECT version_num FROM alembic_version"
-_HAS_REVISION = "SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL"
+_BEGIN_ALONE = f"""
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SET LOCAL statement_timeout = 0;
+SELECT pg_advisory_xact_lock({UPGRADE_LOCK})
+"""
+_HAS_REVISION = "SELECT 1 FROM pg_class WHERE relname = 'alembic_version' AND pg_table_is_visible(oid)"
+"""Not ``to_regclass``: that a table is not there is remembered by a session, until its next transaction at least."""
 
 
 @asynccontextmanager
@@ -116,14 +125,33 @@ async def upgraded_postgresql(settings: PostgresqlSettings) -> str | None:
     async with connected(settings) as connection:
         await _check_session(connection, settings)
         found = await postgresql_revision(connection)
-    if found == HEAD_REVISION:
-        return found
-    # Alembic is slow to import and seldom needed: only when there is something to upgrade.
-    from llama_conversations.storage.migrations.upgrade_postgresql import upgrade_postgresql
+        revision = await _make_schema(connection, settings) if found is None else found
+    if revision != HEAD_REVISION:
+        # Alembic is slow to import and seldom needed: only when there is something to upgrade.
+        from llama_conversations.storage.migrations.upgrade_postgresql import upgrade_postgresql
 
-    with opening(settings):
-        await upgrade_postgresql(settings, UPGRADE_LOCK)
+        with opening(settings):
+            await upgrade_postgresql(settings, UPGRADE_LOCK)
     return found
+
+
+async def _make_schema(connection: Connection, settings: PostgresqlSettings) -> str | None:
+    """Make the whole schema, in one transaction; the revision that there is then.
+
+    Whoever comes meanwhile waits for the lock, and finds what was made. The lock belongs to the transaction, so that a
+    pooler may stand between; the transaction ends with the connection if it fails.
+    """
+    take_options()
+    try:
+        await connection.execute(_BEGIN_ALONE)
+        if await postgresql_revision(connection) is None:
+            await connection.execute(";".join(whole_schema(DIALECT)))
+        revision = await postgresql_revision(connection)
+        await connection.execute("COMMIT")
+    except DRIVER_ERRORS as error:
+        reason = _reason(error, settings)
+        raise StorageUnavailable(f"The database {settings.location} cannot be upgraded: {reason}") from error
+    return revision
 
 
 async def _check_session(connection: Connection, settings: PostgresqlSettings) -> None:

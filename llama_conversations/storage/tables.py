@@ -1,6 +1,7 @@
 """The tables, stated once for every dialect. JSON is kept as text: the very bytes that are served.
 
-Times are microseconds since 1970, leases milliseconds (of the database's clock).
+Times are microseconds since 1970, leases milliseconds (of the database's clock). What only PostgreSQL has, and that its
+indexes are partial as those of SQLite are, is in ``dialects/postgresql_options.py``.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ from sqlalchemy import (
 
 from llama_conversations.storage.column_types import Name
 
-ROOM_FOR_UPDATES = {"fillfactor": 80}
-"""An append changes no indexed column of its conversation: with room on the page no index is touched either."""
-
 metadata = MetaData()
 
 conversations = Table(
@@ -41,14 +39,8 @@ conversations = Table(
     Column("lease_expires_at", BigInteger),
     Column("edition", BigInteger, nullable=False, server_default=text("0")),
     Index("conversations_by_owner", "tenant", "owner", "created_at", "id"),
-    Index(
-        "conversations_leased",
-        "lease_node",
-        sqlite_where=text("lease_node IS NOT NULL"),
-        postgresql_where=text("lease_node IS NOT NULL"),
-    ),
+    Index("conversations_leased", "lease_node", sqlite_where=text("lease_node IS NOT NULL")),
     sqlite_with_rowid=False,
-    postgresql_with=ROOM_FOR_UPDATES,
 )
 """``edition`` grows when an item goes or changes: while it stays, what was read below a position is still so."""
 
@@ -94,19 +86,8 @@ responses = Table(
         name="responses_status",
     ),
     Index("responses_by_owner", "tenant", "owner", "created_at", "id"),
-    Index(
-        "responses_leased",
-        "lease_node",
-        sqlite_where=text("lease_node IS NOT NULL"),
-        postgresql_where=text("lease_node IS NOT NULL"),
-    ),
-    Index(
-        "responses_queued",
-        "created_at",
-        "id",
-        sqlite_where=text("status = 'queued'"),
-        postgresql_where=text("status = 'queued'"),
-    ),
+    Index("responses_leased", "lease_node", sqlite_where=text("lease_node IS NOT NULL")),
+    Index("responses_queued", "created_at", "id", sqlite_where=text("status = 'queued'")),
 )
 
 response_events = Table(
@@ -160,18 +141,8 @@ idempotency_keys = Table(
     Column("conversation_id", Name),
     PrimaryKeyConstraint("tenant", "owner", "key"),
     Index("idempotency_keys_by_age", "created_at"),
-    Index(
-        "idempotency_keys_leased",
-        "lease_node",
-        sqlite_where=text("lease_node IS NOT NULL"),
-        postgresql_where=text("lease_node IS NOT NULL"),
-    ),
-    Index(
-        "idempotency_keys_by_conversation",
-        "conversation_id",
-        sqlite_where=text("conversation_id IS NOT NULL"),
-        postgresql_where=text("conversation_id IS NOT NULL"),
-    ),
+    Index("idempotency_keys_leased", "lease_node", sqlite_where=text("lease_node IS NOT NULL")),
+    Index("idempotency_keys_by_conversation", "conversation_id", sqlite_where=text("conversation_id IS NOT NULL")),
 )
 """A request runs while its key has a lease. ``status`` is set by the transaction that has the request's effect, with
 the JSON that came of it as ``body`` until the answer itself is kept; ``response_id`` is set when a turn begins, and

@@ -17,7 +17,6 @@ import contextlib
 import io
 import logging
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from types import MappingProxyType
@@ -139,6 +138,8 @@ def docx_text(data: bytes, limits: Limits) -> str:
     """
     paragraphs = _Paragraphs(limits.characters)
     try:
+        import zipfile  # not by the server, which imports this module for its limits alone
+
         with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_MAIN_PART) as part:
             paragraphs.read(part)
     except (Unreadable, MemoryError):

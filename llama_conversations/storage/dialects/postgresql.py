@@ -51,7 +51,7 @@ PREPARED_STATEMENTS = 512
 _GRACE_SECONDS = 5.0
 """How long a server that ought to have given a statement up is waited for."""
 
-_SQL: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
+DIALECT: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 
@@ -203,7 +203,7 @@ class PostgresqlDatabase:
         self._reachability = Reachability(settings.location)
         # The pool itself gives what comes back to whoever asks next, and who waited for it waits from the beginning.
         self._turns = asyncio.Semaphore(settings.pool_size)
-        self._statements = PositionalStatements(_SQL)
+        self._statements = PositionalStatements(DIALECT)
         self._joint: dict[JointWork[object, object], JointWrites[object, object]] = {}
         self._units: set[asyncio.Task[None]] = set()
         self._closed = False

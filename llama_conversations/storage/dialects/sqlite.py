@@ -58,7 +58,7 @@ MOST_ROWS = 256
 which is long where many requests are at work: row by row, 64 clients appended a fifth less."""
 
 _CACHED_STATEMENTS = 256
-_SQL = sqlite_dialect.dialect(paramstyle="qmark")
+DIALECT = sqlite_dialect.dialect(paramstyle="qmark")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class _Worker(threading.Thread):
     def __init__(self, name: str, settings: SqliteSettings, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(name=name, daemon=True)
         self._connection = connect(settings)
-        self._statements = PositionalStatements(_SQL)
+        self._statements = PositionalStatements(DIALECT)
         self._loop = loop
         self._jobs: queue.SimpleQueue[Job[object] | None] = queue.SimpleQueue()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar, Generic, TypeVar, cast
 
 from pydantic import ConfigDict, RootModel, TypeAdapter
 
@@ -14,6 +14,9 @@ from llama_conversations.wire.items import calls, hosted, messages
 from llama_conversations.wire.unions import Array, ByKey
 
 __all__ = ["INPUT_ITEM", "ITEM_TYPES", "InputItem", "InputItems", "ItemType", "StoredItem"]
+
+
+_T = TypeVar("_T")
 
 
 def _type_of(value: object) -> object:
@@ -70,10 +73,14 @@ InputItems = Array[InputItem]
 INPUT_ITEM: TypeAdapter[InputItem] = TypeAdapter(InputItem, config=ConfigDict(defer_build=True))
 
 
-class StoredItem(RootModel[Annotated[_Storable, ByKey("type", _type_of)]]):
-    """An item as a conversation holds and serves it, of whatever type; ``root`` is the item itself."""
+class _Root(RootModel[_T], Generic[_T]):
+    """Any root model, its validator made when it is first used: ``RootModel[...]`` makes one, too, and at once."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
+
+
+class StoredItem(_Root[Annotated[_Storable, ByKey("type", _type_of)]]):
+    """An item as a conversation holds and serves it, of whatever type; ``root`` is the item itself."""
 
 
 @dataclass(frozen=True)

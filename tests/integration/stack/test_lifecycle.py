@@ -31,7 +31,7 @@ async def test_providers_open_in_order_and_close_in_reverse(tmp_path: Path, jour
     async with recording_stack(tmp_path, a={}, b={}, c={}) as stack:
         assert journal.entries == ["open a", "open b", "open c"]
         assert [provider.provider_id for provider in stack.providers] == ["a", "b", "c"]
-        assert stack.model_names() == {"a": ["a-model"], "b": ["b-model"], "c": ["c-model"]}
+        assert await stack.model_names() == {"a": ["a-model"], "b": ["b-model"], "c": ["c-model"]}
     assert journal.entries[3:] == ["close c", "close b", "close a"]
 
 
@@ -143,9 +143,11 @@ async def test_implementations_are_looked_up_by_their_protocol(tmp_path: Path, j
 
 async def test_what_is_no_api_of_the_stack_or_not_open_yet_is_not_found(tmp_path: Path, journal: Journal) -> None:
     stack = recording_stack(tmp_path, a={})
-    for look_up in (lambda: stack.get(Models), stack.bindings, stack.model_names, lambda: stack.location):
+    for look_up in (lambda: stack.get(Models), stack.bindings, lambda: stack.location):
         with pytest.raises(LookupError, match="not open"):
             look_up()
+    with pytest.raises(LookupError, match="not open"):
+        await stack.model_names()
     async with stack:
         assert stack.location == str(tmp_path / "state.db")
         for other in (Inference, int):
@@ -187,12 +189,12 @@ async def test_state_outlives_the_stack(tmp_path: Path, journal: Journal) -> Non
 async def test_a_model_server_that_is_down_at_start_still_has_the_models_it_had(
     tmp_path: Path, journal: Journal
 ) -> None:
-    async with recording_stack(tmp_path, a={}, b={}):
-        pass
+    async with recording_stack(tmp_path, a={}, b={}) as stack:
+        await stack.model_names()
     async with recording_stack(tmp_path, a={}, b={"lists_no_models": True}) as stack:
-        assert stack.model_names() == {"a": ["a-model"], "b": ["b-model"]}
+        assert await stack.model_names() == {"a": ["a-model"], "b": ["b-model"]}
     async with recording_stack(tmp_path, a={}) as stack:
-        assert stack.model_names() == {"a": ["a-model"]}
+        assert await stack.model_names() == {"a": ["a-model"]}
 
 
 async def test_a_stack_without_providers_serves_conversations(tmp_path: Path) -> None:

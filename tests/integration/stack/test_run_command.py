@@ -21,6 +21,45 @@ LAST_LINE = "Ctrl-C stops it"
 STACK = str(Path(sys.executable).with_name("stack"))
 
 
+TELLING = """
+import gc, os, sys
+from llama_conversations.cli import serving
+from llama_conversations.cli.main import app
+from llama_conversations.stack.stack import Stack
+from llama_conversations.wire.items import StoredItem
+
+opening, lines = Stack.initialize, serving.welcome_lines
+
+async def initialize(stack):
+    print("opening:", gc.isenabled())
+    await opening(stack)
+
+def welcome_lines(*arguments):
+    print("serving:", gc.isenabled(), gc.get_freeze_count() > 10_000)
+    print("imported:", sorted(set(sys.modules) & set(os.environ["UNNEEDED"].split())))
+    print("validators:", [model.__name__ for model in StoredItem.__mro__[:2] if model.__pydantic_complete__])
+    return lines(*arguments)
+
+Stack.initialize, serving.welcome_lines = initialize, welcome_lines
+app()
+"""
+
+UNNEEDED = (
+    "aiosqlite",
+    "alembic",
+    "cryptography",
+    "llama_conversations.cli.supervisor",
+    "llama_conversations.stack.recording.inference",
+    "openai",
+    "pypdf",
+    "rich",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.orm",
+    "websockets",
+)
+"""Modules that a server on SQLite does without, on an empty database, too, until somebody asks for what they do."""
+
+
 @pytest.fixture
 def environ(echo_site: Path) -> dict[str, str]:
     """The process finds the third party's package."""
@@ -54,11 +93,11 @@ def stack(environ: Mapping[str, str], *arguments: str, cwd: Path) -> subprocess.
 
 @contextmanager
 def serving(
-    environ: Mapping[str, str], *arguments: str, cwd: Path
+    environ: Mapping[str, str], *arguments: str, cwd: Path, program: Sequence[str] = (STACK,)
 ) -> Iterator[tuple[subprocess.Popen[str], Sequence[str]]]:
     """A ``stack run`` that serves, and the lines that it has printed."""
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **environ}
-    command = [STACK, "run", *arguments]
+    command = [*program, "run", *arguments]
     with subprocess.Popen(command, env=variables, cwd=cwd, text=True, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
@@ -70,6 +109,14 @@ def serving(
             yield process, lines
         finally:
             process.terminate()
+
+
+def told_of_a_start(environ: Mapping[str, str], directory: Path) -> Sequence[str]:
+    """What a ``stack run`` tells of itself that has begun to serve an empty database."""
+    line = ["inference=echo", "--port", "0", "--env", f"SQLITE_STORE_DIR={directory}"]
+    program = (sys.executable, "-c", TELLING)
+    with serving({**environ, "UNNEEDED": " ".join(UNNEEDED)}, *line, cwd=directory, program=program) as (_, lines):
+        return lines
 
 
 def wait_for_welcome(server: StackServer) -> str:
@@ -100,6 +147,20 @@ def test_it_says_where_it_serves_where_the_data_is_and_what_is_on_and_off(
     assert "model gpt-4.1: its provider 'cloud' is skipped" in log
 
 
+def test_a_model_server_that_does_not_answer_keeps_nobody_waiting_but_for_models(
+    start: START, echo_config: EchoConfig
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        mute = {"provider_id": "mute", "provider_type": "remote::openai", "config": {"base_url": url, "api_key": "x"}}
+        server = start(echo_config(providers={"inference": [mute]}))
+        with server.http() as http:
+            assert http.get("/health/ready").status_code == 200
+            assert http.post("/conversations", json={}).status_code == 200
+            assert LAST_LINE not in server.log
+        assert "mute (remote::openai): no models found" in wait_for_welcome(server)
+
+
 def test_the_example_that_it_prints_works_when_pasted(start: START, echo_config: EchoConfig, tmp_path: Path) -> None:
     lines = wait_for_welcome(start(echo_config())).splitlines()
     first = lines.index("from openai import OpenAI")
@@ -108,6 +169,22 @@ def test_the_example_that_it_prints_works_when_pasted(start: START, echo_config:
         [sys.executable, "-c", program], cwd=tmp_path, text=True, capture_output=True, timeout=60, check=True
     )
     assert said.stdout.strip() == "You said: Say hello."
+
+
+def test_garbage_is_collected_when_it_serves_and_not_before_and_what_was_made_for_the_start_is_left_out(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    lines = told_of_a_start(environ, tmp_path)
+    assert "opening: False\n" in lines
+    assert "serving: True True\n" in lines
+
+
+def test_a_start_imports_nothing_and_makes_no_large_validator_that_it_does_not_need(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    lines = told_of_a_start(environ, tmp_path)
+    assert "imported: []\n" in lines
+    assert "validators: []\n" in lines
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

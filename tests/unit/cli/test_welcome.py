@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
-from llama_conversations.cli.welcome import base_url, example, model_for_example
+import pytest
+import typer
+
+from llama_conversations.cli.welcome import base_url, example, model_for_example, show
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "variables", "shown"),
+    [
+        (Terminal(), {"TERM": "xterm"}, "\x1b[1mname\x1b[0m\nno [style]\n"),
+        (Terminal(), {"TERM": "xterm", "NO_COLOR": "1"}, "name\nno [style]\n"),
+        (Terminal(), {"TERM": "dumb"}, "name\nno [style]\n"),
+        (io.StringIO(), {"TERM": "xterm"}, "name\nno [style]\n"),
+    ],
+)
+def test_styles_are_for_terminals_that_have_them(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, variables: dict[str, str], shown: str
+) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout", stream)
+    show(typer.style("name", bold=True), "no [style]")
+    assert stream.getvalue() == shown
 
 
 @pytest.mark.parametrize(

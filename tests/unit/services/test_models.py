@@ -10,8 +10,9 @@ import pytest
 
 from llama_conversations.apis.inference import ProviderModel
 from llama_conversations.errors import ModelNotFound, UpstreamUnreachable
-from llama_conversations.services.models import DiscoveryTiming, ModelAlias, ModelsServiceImpl
+from llama_conversations.services.models import DiscoveryTiming, ModelAlias, ModelsServiceImpl, RoutedModel
 from llama_conversations.storage.records import ResourceRecord
+from llama_conversations.wire.answers import Json
 from unit.services.doubles import MemoryRegistry, StubInference
 
 NEVER = 3600.0
@@ -85,8 +86,10 @@ async def test_an_alias_of_a_provider_that_the_stack_has_not_is_left_out() -> No
 
 async def test_a_provider_that_is_down_at_start_still_has_the_models_it_had() -> None:
     registry = MemoryRegistry()
-    async with running({"ollama": StubInference(ProviderModel("phi", context_length=4096))}, registry=registry):
-        pass
+    async with running(
+        {"ollama": StubInference(ProviderModel("phi", context_length=4096))}, registry=registry
+    ) as models:
+        await models.list_models()
     down = StubInference()
     down.models = DOWN
     async with running({"ollama": down}, registry=registry) as models:
@@ -118,7 +121,7 @@ async def test_a_provider_that_does_not_answer_delays_neither_the_start_nor_the_
         slow.gate.set()
         await registry.wrote.acquire()
         assert (await models.route("late")).provider_id == "slow"
-        assert models.names_by_provider() == {"slow": ["late"], "quick": ["early"]}
+        assert await models.names_by_provider() == {"slow": ["late"], "quick": ["early"]}
 
 
 async def test_a_listing_that_takes_too_long_is_given_up_and_tried_again() -> None:
@@ -234,17 +237,46 @@ def listings() -> list[asyncio.Task[object]]:
 async def test_shutdown_ends_a_listing_that_hangs() -> None:
     provider = StubInference("a")
     provider.gate.clear()
-    async with running({"p": provider}, timing=BRIEF):
+    async with running({"p": provider}, timing=BRIEF) as models:
+        await models.list_models()
         assert len(listings()) == 1
     assert listings() == []
 
 
-async def test_a_start_that_is_cancelled_ends_a_listing_that_hangs() -> None:
+async def test_the_start_waits_for_no_provider_and_whoever_asks_for_models_then_waits_for_all() -> None:
+    slow, quick = StubInference("same", "late"), StubInference("same")
+    slow.gate.clear()
+    async with running({"slow": slow, "quick": quick}) as models:
+        await quick.asked.acquire()
+        requests = [
+            asyncio.create_task(request)
+            for request in (
+                models.route("late"),
+                models.route("quick/same"),
+                models.list_models(),
+                models.route("same"),
+            )
+        ]
+        done, _ = await asyncio.wait(requests, timeout=0.05)
+        assert not done
+        slow.gate.set()
+        late, whole, known, same = await asyncio.gather(*requests, return_exceptions=True)
+        assert isinstance(late, RoutedModel)
+        assert late.inference is slow
+        assert isinstance(whole, RoutedModel)
+        assert whole.inference is quick
+        assert isinstance(known, Json)
+        assert [model.id for model in known.parse().data] == ["late", "quick/same", "slow/same"]
+        assert isinstance(same, ModelNotFound)
+
+
+async def test_a_stack_that_closes_before_its_providers_have_answered_leaves_nothing_behind() -> None:
     provider = StubInference("a")
     provider.gate.clear()
-    start = asyncio.create_task(ModelsServiceImpl(MemoryRegistry(), {"p": provider}, (), CALM).initialize())
-    await provider.asked.acquire()
-    start.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await start
-    assert listings() == []
+    before = asyncio.all_tasks()
+    async with running({"p": provider}) as models:
+        waiting = asyncio.create_task(models.route("a"))
+        await provider.asked.acquire()
+    with pytest.raises(ModelNotFound):
+        await waiting
+    assert asyncio.all_tasks() == before

@@ -10,16 +10,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, create_engine, inspect
+from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.pool import NullPool
 
-from llama_conversations.errors import DatabaseTooNew
+from llama_conversations.errors import DatabaseTooNew, StorageUnavailable
 from llama_conversations.storage.migrations import HEAD_REVISION, upgrade
 from llama_conversations.storage.open import open_storage
 from llama_conversations.storage.tables import metadata
+from llama_conversations.storage.unit_of_work import Row
 from unit.storage.support import ALICE, conversation, opened, rows, storage_config
 
 TESTS = Path(__file__).parents[2]
@@ -36,6 +38,28 @@ async def main():
 
 print("ready", flush=True)
 sys.stdin.readline()
+asyncio.run(main())
+"""
+
+DIE_IN_MID_CREATION = """
+import asyncio, os, signal, sys
+from itertools import islice
+from pathlib import Path
+from llama_conversations.storage import open as opening
+from unit.storage.support import opened
+
+whole_schema = opening.whole_schema
+
+def dying(dialect):
+    yield from islice(whole_schema(dialect), int(sys.argv[2]))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+opening.whole_schema = dying
+
+async def main():
+    async with opened(Path(sys.argv[1])):
+        pass
+
 asyncio.run(main())
 """
 
@@ -57,7 +81,7 @@ async def main():
 asyncio.run(main())
 """
 
-REOPEN = """
+OPEN = """
 import asyncio, sys
 from pathlib import Path
 from unit.storage.support import opened
@@ -93,6 +117,35 @@ def schema(path: Path) -> set[tuple[str, str]]:
     return {(str(name), " ".join(str(sql).split())) for name, sql in found}
 
 
+def content(path: Path) -> dict[str, list[Row]]:
+    """What SQLite tells of the columns (in their order), keys and indexes of every table, and the rows that it has."""
+    told = {}
+    for (name,) in rows(path, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+        told[f"{name} columns"] = rows(path, f"PRAGMA table_xinfo('{name}')")
+        told[f"{name} foreign keys"] = rows(path, f"PRAGMA foreign_key_list('{name}')")
+        told[f"{name} indexes"] = sorted(row[1:] for row in rows(path, f"PRAGMA index_list('{name}')"))
+        told[f"{name} rows"] = sorted(rows(path, f"SELECT * FROM {name}"))
+    for (name,) in rows(path, "SELECT name FROM sqlite_master WHERE type = 'index' ORDER BY name"):
+        told[f"{name} index"] = rows(path, f"PRAGMA index_xinfo('{name}')")
+    return told
+
+
+def migrate(path: Path, revision: str) -> None:
+    """Apply the revisions up to one, as an older version of this software has."""
+    config = upgrade.alembic_config()
+    with connected(path) as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+async def assert_serves(path: Path) -> None:
+    """The database has the whole schema once it is opened, and keeps what it is given."""
+    async with opened(path) as storage:
+        record = conversation()
+        await storage.conversations.create(ALICE, record, [])
+        assert await storage.conversations.get(ALICE, record.id) == record
+
+
 def connected(path: Path) -> Connection:
     return create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool).connect()
 
@@ -120,39 +173,68 @@ async def test_stacks_of_one_process_that_open_an_empty_place_at_once_all_serve(
     assert rows(path, "SELECT count(*) FROM conversations") == [(4,)]
 
 
-async def test_a_process_that_is_killed_in_mid_migration_leaves_nothing_and_the_next_one_makes_the_whole_schema(
-    path: Path,
+@pytest.mark.parametrize("statements", [1, 7, 1000])
+async def test_a_process_that_is_killed_while_it_makes_the_schema_leaves_nothing_and_the_next_one_makes_the_whole(
+    path: Path, statements: int
 ) -> None:
-    process = python(DIE_IN_MID_MIGRATION, path)
+    process = python(DIE_IN_MID_CREATION, path, statements)
     _, errors = await asyncio.to_thread(process.communicate, timeout=60)
     assert process.returncode == -9, errors
     assert rows(path, "SELECT name FROM sqlite_master") == []
-    async with opened(path) as storage:
-        record = conversation()
-        await storage.conversations.create(ALICE, record, [])
-        assert await storage.conversations.get(ALICE, record.id) == record
+    await assert_serves(path)
+
+
+async def test_a_process_that_is_killed_in_mid_migration_leaves_what_was_and_the_next_one_makes_the_whole_schema(
+    path: Path,
+) -> None:
+    migrate(path, "0001")
+    before = schema(path)
+    process = python(DIE_IN_MID_MIGRATION, path)
+    _, errors = await asyncio.to_thread(process.communicate, timeout=60)
+    assert process.returncode == -9, errors
+    assert schema(path) == before
+    await assert_serves(path)
+
+
+async def test_a_database_of_any_older_revision_becomes_what_an_empty_one_becomes(path: Path) -> None:
+    async with opened(path):
+        pass
+    for revision in (f"{number:04}" for number in range(1, int(HEAD_REVISION))):
+        older = path.with_name(f"from {revision}.db")
+        migrate(older, revision)
+        async with opened(older):
+            pass
+        assert content(older) == content(path), revision
 
 
 async def test_the_schema_that_the_migrations_make_is_that_of_the_tables(path: Path) -> None:
-    async with opened(path):
-        pass
+    migrate(path, "head")
     with connected(path) as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        columns = {
-            (table, column["name"], str(column["type"]), column["nullable"], column["default"])
-            for table in metadata.tables
-            for column in inspect(connection).get_columns(table)
-        }
     twin = path.with_name("twin.db")
-    with connected(twin) as connection:
-        metadata.create_all(connection)
-        connection.commit()
-        assert columns == {
-            (table, column["name"], str(column["type"]), column["nullable"], column["default"])
-            for table in metadata.tables
-            for column in inspect(connection).get_columns(table)
-        }
+    async with opened(twin):
+        pass
+    assert content(path) == content(twin)
     assert schema(path) == schema(twin)  # checks, partial indexes and WITHOUT ROWID, too
+
+
+async def test_a_table_of_revisions_with_nothing_in_it_is_no_schema(path: Path) -> None:
+    with connected(path) as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.commit()
+    await assert_serves(path)
+    assert rows(path, "SELECT version_num FROM alembic_version") == [(HEAD_REVISION,)]
+
+
+async def test_somebody_elses_tables_are_left_alone(path: Path) -> None:
+    with connected(path) as connection:
+        connection.exec_driver_sql("CREATE TABLE prompts (theirs TEXT)")
+        connection.commit()
+    before = schema(path)
+    with pytest.raises(StorageUnavailable, match="cannot be upgraded: table prompts already exists"):
+        async with opened(path):
+            pass
+    assert schema(path) == before
 
 
 def test_the_newest_revision_is_the_one_that_the_code_knows_as_such() -> None:
@@ -160,12 +242,10 @@ def test_the_newest_revision_is_the_one_that_the_code_knows_as_such() -> None:
     assert scripts.get_heads() == [HEAD_REVISION]
 
 
-async def test_a_database_that_is_up_to_date_is_opened_without_alembic(path: Path) -> None:
-    async with opened(path):
-        pass
-    process = python(REOPEN, path)
-    output, errors = await asyncio.to_thread(process.communicate, timeout=60)
-    assert output == "[]\n", errors
+def test_a_database_that_is_empty_or_up_to_date_is_opened_without_alembic(path: Path) -> None:
+    for _ in range(2):
+        output, errors = python(OPEN, path).communicate(timeout=60)
+        assert output == "[]\n", errors
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:

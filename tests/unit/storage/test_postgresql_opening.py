@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from harness.postgres import Cluster
 from llama_conversations.errors import DatabaseTooNew, StorageUnavailable
+from llama_conversations.storage import open_postgresql
 from llama_conversations.storage.migrations import HEAD_REVISION
+from llama_conversations.storage.migrations.upgrade_postgresql import upgrade_postgresql
+from llama_conversations.storage.migrations.whole_schema import whole_schema
 from llama_conversations.storage.tables import metadata
 from unit.storage.support import ALICE, change, conversation, opened, rows, storage_config
-from unit.storage.test_opening import OPEN_AND_WRITE, PROCESSES, REOPEN, TESTS
+from unit.storage.test_opening import OPEN, OPEN_AND_WRITE, PROCESSES, TESTS
 
 pytestmark = pytest.mark.databases("postgres")
 
@@ -30,6 +36,25 @@ JOIN pg_collation ON pg_collation.oid = of_column
 JOIN pg_class ON pg_class.oid = indrelid
 WHERE relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
 """
+
+_OURS = "relnamespace = 'public'::regnamespace"
+SCHEMA = (
+    f"SELECT relname, relkind, relpersistence, reloptions FROM pg_class WHERE {_OURS} ORDER BY 1",
+    f"""
+    SELECT relname, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attcollation, attstorage,
+        attoptions, pg_get_expr(adbin, adrelid) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE {_OURS} AND attnum > 0 ORDER BY 1, 2
+    """,
+    "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+    f"""
+    SELECT conname, relname, pg_get_constraintdef(pg_constraint.oid) FROM pg_constraint
+    JOIN pg_class ON pg_class.oid = conrelid WHERE {_OURS} ORDER BY 1, 2
+    """,
+    "SELECT name, holder, expires_at FROM leases ORDER BY 1",
+    "SELECT version_num FROM alembic_version",
+)
+"""What there is to be told of a schema: tables with their storage, columns, indexes, constraints and first rows."""
 
 WITHOUT_THE_DRIVER = """
 import asyncio, sys
@@ -55,6 +80,12 @@ def empty(tmp_path: Path, postgres: Cluster) -> Path:
     path = tmp_path / "empty.json"
     path.write_text(json.dumps(postgres.backend(postgres.empty_database())))
     return path
+
+
+def without_editions(dialect: Dialect) -> Iterator[str]:
+    """The schema of revision 0005."""
+    for statement in whole_schema(dialect):
+        yield re.sub(r"\tedition [^,]*, \n", "", statement).replace(HEAD_REVISION, "0005")
 
 
 def python(script: str, path: Path) -> subprocess.Popen[str]:
@@ -88,9 +119,37 @@ async def test_stacks_that_open_at_once_on_an_empty_database_share_it(empty: Pat
     assert rows(empty, "SELECT count(*) FROM conversations") == [(10,)]
 
 
-def test_a_database_that_is_up_to_date_is_opened_without_alembic(path: Path) -> None:
-    process = python(REOPEN, path)
-    assert process.communicate(timeout=60)[0] == "[]\n"
+def test_a_database_that_is_empty_or_up_to_date_is_opened_without_alembic(empty: Path) -> None:
+    for _ in range(2):
+        output, errors = python(OPEN, empty).communicate(timeout=60)
+        assert output == "[]\n", errors
+
+
+async def test_a_schema_that_cannot_be_made_leaves_nothing(empty: Path, postgres: Cluster) -> None:
+    change(empty, "CREATE TABLE prompts (theirs TEXT)")
+    with pytest.raises(StorageUnavailable, match='cannot be upgraded: relation "prompts" already exists'):
+        async with opened(empty):
+            pass
+    assert rows(empty, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == [("prompts",)]
+
+
+async def test_whoever_finds_an_older_schema_once_he_has_the_lock_upgrades_it(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody with an older version has made it, between the first look and the lock."""
+    monkeypatch.setattr(open_postgresql, "whole_schema", without_editions)
+    async with opened(empty):
+        pass
+    assert rows(empty, "SELECT version_num FROM alembic_version") == [(HEAD_REVISION,)]
+
+
+async def test_the_schema_that_the_migrations_make_is_that_of_the_tables(empty: Path, path: Path) -> None:
+    settings = open_postgresql.postgresql_settings(storage_config(empty).backends["default"])  # type: ignore[arg-type]
+    await upgrade_postgresql(settings, open_postgresql.UPGRADE_LOCK)
+    for about in SCHEMA:
+        found = rows(empty, about)
+        assert found == rows(path, about)
+        assert found
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:

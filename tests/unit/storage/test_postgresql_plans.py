@@ -15,7 +15,7 @@ import pytest
 
 from harness.postgres import PASSWORD, Cluster, in_its_own_loop
 from llama_conversations.storage.dialects.compiled import PositionalStatements
-from llama_conversations.storage.dialects.postgresql import _SQL
+from llama_conversations.storage.dialects.postgresql import DIALECT
 from unit.storage.test_query_plans import STATEMENTS
 
 FILL = """
@@ -76,7 +76,7 @@ async def filled_and_planned(port: int, database: str, then: str) -> Mapping[str
 
 
 async def plan(connection: asyncpg.Connection, name: str) -> str:
-    compiled = PositionalStatements(_SQL).compiled(STATEMENTS[name])
+    compiled = PositionalStatements(DIALECT).compiled(STATEMENTS[name])
     await connection.execute(f"PREPARE wanted AS {compiled.sql}")
     nothing = ", ".join(["NULL"] * len(compiled.names))
     found = await connection.fetch(f"EXPLAIN EXECUTE wanted{f'({nothing})' if nothing else ''}")

@@ -25,7 +25,7 @@ from llama_conversations.storage import (
     sql_retention,
 )
 from llama_conversations.storage.dialects.compiled import PositionalStatements
-from llama_conversations.storage.dialects.sqlite import _SQL
+from llama_conversations.storage.dialects.sqlite import DIALECT
 from llama_conversations.storage.tables import metadata
 from llama_conversations.storage.unit_of_work import Statement
 from unit.storage.support import opened, rows
@@ -69,7 +69,7 @@ STATEMENTS = dict(pair for module in MODULES for pair in statements(module))
 
 
 def plan(path: Path, statement: Statement) -> list[str]:
-    compiled = PositionalStatements(_SQL).compiled(statement)
+    compiled = PositionalStatements(DIALECT).compiled(statement)
     values = compiled.values(dict.fromkeys(compiled.names, "[]") | dict(compiled.literals))
     return [str(step[3]) for step in rows(path, f"EXPLAIN QUERY PLAN {compiled.sql}", values)]
 
