@@ -203,7 +203,7 @@ async def test_this_machine_and_exceptions_need_no_proxy(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "models.example")
     provider = await connect(base_url=f"http://{excepted}/v1")
-    assert (await provider._transport())._session._default_proxy is None
+    assert provider._transport._session._default_proxy is None
 
 
 async def test_all_models_of_the_server_are_listed(connect: Connect) -> None:
@@ -269,6 +269,6 @@ async def test_health_does_not_raise_whatever_happens(connect: Connect, monkeypa
     async def probe(seconds: float) -> None:
         raise RuntimeError("a fault of our own")
 
-    monkeypatch.setattr(await provider._transport(), "probe", probe)
+    monkeypatch.setattr(provider._transport, "probe", probe)
     health = await provider.health()
     assert (health.status, health.message) == ("error", "the check itself failed: RuntimeError")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 
 import orjson
@@ -20,23 +19,6 @@ from scripted_model.bodies import chat
 Connect = Callable[..., Awaitable[OpenAIInference]]
 
 SHORT = 0.2
-
-START = """
-import asyncio, sys
-from llama_conversations.stack.provider_spec import ProviderContext
-from llama_conversations_providers.inference.openai_wire.config import OpenAIConfig
-from llama_conversations_providers.inference.openai_wire.provider import create
-
-async def main():
-    provider = create(ProviderContext("upstream", OpenAIConfig(base_url="http://127.0.0.1:9/v1"), {}))
-    await provider.initialize()
-    print("aiohttp" in sys.modules)
-    await provider.health()
-    print("aiohttp" in sys.modules)
-    await provider.shutdown()
-
-asyncio.run(main())
-"""
 
 
 async def test_no_answer_at_all_is_a_time_out_and_is_not_repeated(
@@ -149,32 +131,6 @@ async def test_shutdown_without_a_start_is_no_error() -> None:
     await create(ProviderContext("upstream", OpenAIConfig(), {})).shutdown()
 
 
-async def test_before_the_start_and_after_a_shutdown_that_comes_at_once_nothing_is_asked() -> None:
-    provider = create(ProviderContext("upstream", OpenAIConfig(), {}))
-    with pytest.raises(ShuttingDown):
-        await provider.chat_completion(chat("echo"))
-    await provider.initialize()
-    await provider.shutdown()
-    with pytest.raises(ShuttingDown):
-        await provider.chat_completion(chat("echo"))
-
-
-async def test_who_hangs_up_before_the_pool_is_made_takes_it_from_nobody(connect: Connect) -> None:
-    provider = await connect()
-    gone = asyncio.create_task(provider.chat_completion(chat("echo")))
-    await asyncio.sleep(0)
-    gone.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await gone
-    assert await provider.chat_completion(chat("echo"))
-
-
-async def test_the_start_waits_for_no_import_of_what_sends_requests() -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", START, stdout=asyncio.subprocess.PIPE)
-    told, _ = await process.communicate()
-    assert told.split() == [b"False", b"True"]
-
-
 async def test_after_shutdown_nothing_is_asked(connect: Connect) -> None:
     provider = await connect()
     await provider.shutdown()
@@ -186,7 +142,7 @@ async def test_after_shutdown_nothing_is_asked(connect: Connect) -> None:
 
 async def test_a_stream_read_to_its_end_leaves_its_connection_for_the_next(connect: Connect) -> None:
     provider = await connect()
-    connector = (await provider._transport())._session.connector
+    connector = provider._transport._session.connector
     for _ in range(5):
         assert [chunk async for chunk in provider.stream_chat_completion(chat("echo", stream=True))]
         await provider.chat_completion(chat("echo"))

@@ -155,7 +155,7 @@ def test_a_model_server_that_does_not_answer_keeps_nobody_waiting_but_for_models
         mute = {"provider_id": "mute", "provider_type": "remote::openai", "config": {"base_url": url, "api_key": "x"}}
         server = start(echo_config(providers={"inference": [mute]}))
         with server.http() as http:
-            assert http.get("/health/ready").status_code == 200
+            assert http.get("/health").status_code == 200
             assert http.post("/conversations", json={}).status_code == 200
             assert LAST_LINE not in server.log
         assert "mute (remote::openai): no models found" in wait_for_welcome(server)

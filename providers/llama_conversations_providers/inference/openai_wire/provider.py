@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import orjson
 
 from llama_conversations.apis.inference import Inference, OutputLimit, ProviderModel, SystemMessages, WireApi
-from llama_conversations.errors import ShuttingDown, StackError, UpstreamError, UpstreamGarbled
+from llama_conversations.errors import StackError, UpstreamError, UpstreamGarbled
 from llama_conversations.log import get_logger
 from llama_conversations.stack.provider_spec import ProviderContext
 from llama_conversations.wire.catalog import Health
+from llama_conversations_providers.inference.openai_wire.answer import Answer
 from llama_conversations_providers.inference.openai_wire.chunks import ChunkReader
 from llama_conversations_providers.inference.openai_wire.config import RemoteConfig
 from llama_conversations_providers.inference.openai_wire.connection import tls_context
@@ -22,10 +21,7 @@ from llama_conversations_providers.inference.openai_wire.errors import ErrorWrit
 from llama_conversations_providers.inference.openai_wire.models import NotAModelList, choose, read_models
 from llama_conversations_providers.inference.openai_wire.response_events import ResponseEventReader, failure
 from llama_conversations_providers.inference.openai_wire.token_counters import count_tokens
-
-if TYPE_CHECKING:
-    from llama_conversations_providers.inference.openai_wire.answer import Answer
-    from llama_conversations_providers.inference.openai_wire.transport import Transport
+from llama_conversations_providers.inference.openai_wire.transport import Transport
 
 log = get_logger(__name__)
 
@@ -44,10 +40,8 @@ def create(context: ProviderContext) -> OpenAIInference:
     return OpenAIInference(context.provider_id, context.config)
 
 
-_Post: TypeAlias = "Callable[[Transport], Awaitable[Answer]]"
-"""Sends a request."""
-
-_JSON, _EVENTS = "application/json", "text/event-stream"
+_Post: TypeAlias = Callable[[bytes, str], Awaitable[Answer]]
+"""Sends a request, told what to accept in answer."""
 
 
 class _StreamReader(Protocol):
@@ -66,34 +60,20 @@ class OpenAIInference(Inference):
     def __init__(self, provider_id: str, config: RemoteConfig) -> None:
         self._config = config
         self._errors = ErrorWriter(provider_id, _secrets(config))
-        self._tls = tls_context(provider_id, config.tls)
-        self._opening: asyncio.Task[Transport] | None = None
+        self._transport = Transport(self._errors, config, tls_context(provider_id, config.tls))
 
     async def initialize(self) -> None:
-        """Begin to make the connection pool, which whoever asks first waits for; nothing is connected yet."""
-        self._opening = asyncio.create_task(self._open(), name=f"open-{self._errors.provider_id}")
-
-    async def _open(self) -> Transport:
-        # aiohttp takes a tenth of a second to import, half of it for reading certificates: others go on meanwhile.
-        module = await asyncio.to_thread(import_module, "llama_conversations_providers.inference.openai_wire.transport")
-        transport: Transport = module.Transport(self._errors, self._config, self._tls)
-        await transport.open()
-        return transport
-
-    async def _transport(self) -> Transport:
-        if self._opening is None:
-            raise ShuttingDown
-        return await asyncio.shield(self._opening)
+        """Make the connection pool; nothing is connected yet."""
+        await self._transport.open()
 
     async def shutdown(self) -> None:
         """Drop every connection; answers under way end in ``UpstreamDisconnected``."""
-        if self._opening is not None:
-            await (await self._transport()).close()
+        await self._transport.close()
 
     async def health(self) -> Health:
         """Whether ``/models`` answers within five seconds."""
         try:
-            await (await self._transport()).probe(HEALTH_SECONDS)
+            await self._transport.probe(HEALTH_SECONDS)
         except StackError as error:
             return Health(status="error", message=str(error))
         except Exception as error:
@@ -105,7 +85,7 @@ class OpenAIInference(Inference):
         """What ``/models`` names, narrowed to the configured ids; those alone where discovery is off."""
         if not self._config.discover_models:
             return [ProviderModel(id=name) for name in self._config.models or ()]
-        body = await (await (await self._transport()).get_models()).read_all()
+        body = await (await self._transport.get_models()).read_all()
         try:
             return choose(read_models(body), self._config.models)
         except NotAModelList as error:
@@ -131,17 +111,17 @@ class OpenAIInference(Inference):
 
     async def count_tokens(self, body: bytes) -> int | None:
         """As the model server counts, if it does, and within five seconds; never raises for what it does wrong."""
-        return await count_tokens(await self._transport(), self._config.token_counter, body)
+        return await count_tokens(self._transport, self._config.token_counter, body)
 
     async def chat_completion(self, body: bytes) -> bytes:
         """One chat completion, as the model server wrote it, checked to be a JSON object with ``choices``."""
-        answer = await (await (await self._transport()).post_chat(body, _JSON)).read_all()
+        answer = await (await self._transport.post_chat(body, "application/json")).read_all()
         self._check_object(answer, "choices", "a chat completion")
         return answer
 
     async def create_response(self, body: bytes) -> bytes:
         """One response, as the model server wrote it, checked to be a JSON object with ``output`` that did not fail."""
-        answer = await (await (await self._transport()).post_response(body, _JSON)).read_all()
+        answer = await (await self._transport.post_response(body, "application/json")).read_all()
         response = self._check_object(answer, "output", "a response")
         if response.get("status") == "failed":
             raise failure(self._errors, response)
@@ -149,14 +129,14 @@ class OpenAIInference(Inference):
 
     def stream_chat_completion(self, body: bytes) -> AsyncGenerator[bytes, None]:
         """The chunks of a chat completion, not parsed: each begins and ends as a JSON object does."""
-        return self._stream(lambda to: to.post_chat(body, _EVENTS), ChunkReader(self._errors))
+        return self._stream(self._transport.post_chat, body, ChunkReader(self._errors))
 
     def stream_response(self, body: bytes) -> AsyncGenerator[bytes, None]:
         """The events of a response up to its last; an ``error`` or a failed response is raised instead."""
-        return self._stream(lambda to: to.post_response(body, _EVENTS), ResponseEventReader(self._errors))
+        return self._stream(self._transport.post_response, body, ResponseEventReader(self._errors))
 
-    async def _stream(self, post: _Post, reader: _StreamReader) -> AsyncGenerator[bytes, None]:
-        answer = await post(await self._transport())
+    async def _stream(self, post: _Post, body: bytes, reader: _StreamReader) -> AsyncGenerator[bytes, None]:
+        answer = await post(body, "text/event-stream")
         try:
             if not answer.is_event_stream:
                 raise self._no_stream(await answer.read_all())
