@@ -51,7 +51,16 @@ from llama_conversations.wire.items.messages import (
     Reasoning,
     Role,
 )
-from llama_conversations.wire.items.plain import NewItems, PlainMessage, PlainPart, plain_content, plain_message
+from llama_conversations.wire.items.plain import (
+    NewItems,
+    PlainMessage,
+    PlainPart,
+    ToldItem,
+    modelled,
+    plain_content,
+    plain_message,
+    stored_plain_message,
+)
 from llama_conversations.wire.items.union import (
     INPUT_ITEM,
     ITEM_TYPES,
@@ -110,10 +119,13 @@ __all__ = [
     "ShellCallOutput",
     "Status",
     "StoredItem",
+    "ToldItem",
     "ToolSearchCall",
     "ToolSearchOutput",
     "WebSearch",
     "WebSearchCall",
+    "modelled",
     "plain_content",
     "plain_message",
+    "stored_plain_message",
 ]
