@@ -21,6 +21,7 @@ from llama_conversations.wire.items import (
     Item,
     PlainMessage,
     ToldItem,
+    item_model,
     modelled,
     stored_plain_message,
 )
@@ -71,10 +72,10 @@ NO_HISTORY = History()
 class Context(Sequence[Item]):
     """The items that a model is given: a history, and what the turn adds to it.
 
-    The history's items are made into models only where somebody looks at them.
+    Plain messages are made into models only where somebody looks at them.
     """
 
-    def __init__(self, history: History, new: Sequence[Item]) -> None:
+    def __init__(self, history: History, new: Sequence[ToldItem]) -> None:
         self._history, self._new = history, new
         self._settled = history.settled
         self._behind: Sequence[ToldItem] | None = None
@@ -102,7 +103,7 @@ class Context(Sequence[Item]):
 
     @cached_property
     def _items(self) -> Sequence[Item]:
-        return [*read_items(self._history.records), *self._new]
+        return [*read_items(self._history.records), *map(item_model, self._new)]
 
     @property
     def told(self) -> Sequence[ToldItem]:
@@ -126,7 +127,7 @@ class Context(Sequence[Item]):
 
     def chat_messages(self, preamble: Sequence[Utterance], unseal: Unseal, named: Named = plain_name) -> list[bytes]:
         """As the function of that name; the messages of the history's beginning are one piece. Errors: as there."""
-        if any(isinstance(item, Compaction) for item in self._new):
+        if any(isinstance(item, Compaction) for item in modelled(self._new)):
             return chat_messages(preamble, self, unseal, named)
         try:
             self._settle(unseal, named)

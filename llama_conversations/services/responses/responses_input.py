@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
-from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.events import JsonObject
-from llama_conversations.wire.items import PlainMessage
+from llama_conversations.wire.items import PlainMessage, plain_fields
 
 _TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _OF_ASSISTANT = ("output_text", "refusal")
@@ -15,13 +14,9 @@ _OF_ASSISTANT = ("output_text", "refusal")
 
 def plain_input(message: PlainMessage) -> JsonObject:
     """A plain message, as it is stored but for its id, with the texts of its role."""
-    parts: list[JsonValue] = [
-        {"type": kind, "text": text}
-        if kind == "input_text"
-        else {"type": kind, "text": text, "annotations": [], "logprobs": []}
-        for kind, text in message.parts
-    ]
-    return in_its_role({"type": "message", "status": message.status, "role": message.role, "content": parts})
+    fields = plain_fields(message)
+    del fields["id"]
+    return in_its_role(fields)
 
 
 def in_its_role(message: JsonObject) -> JsonObject:

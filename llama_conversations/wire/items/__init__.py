@@ -56,8 +56,10 @@ from llama_conversations.wire.items.plain import (
     PlainMessage,
     PlainPart,
     ToldItem,
+    item_model,
     modelled,
     plain_content,
+    plain_fields,
     plain_message,
     stored_plain_message,
 )
@@ -124,8 +126,10 @@ __all__ = [
     "ToolSearchOutput",
     "WebSearch",
     "WebSearchCall",
+    "item_model",
     "modelled",
     "plain_content",
+    "plain_fields",
     "plain_message",
     "stored_plain_message",
 ]

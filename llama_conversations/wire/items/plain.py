@@ -10,9 +10,10 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
+from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.content import MAX_TEXT
 from llama_conversations.wire.items.base import Item, Status
-from llama_conversations.wire.items.messages import Role
+from llama_conversations.wire.items.messages import AssistantMessage, InputMessage, Role
 from llama_conversations.wire.items.union import InputItem
 from llama_conversations.wire.unions import Array
 
@@ -21,8 +22,10 @@ __all__ = [
     "PlainMessage",
     "PlainPart",
     "ToldItem",
+    "item_model",
     "modelled",
     "plain_content",
+    "plain_fields",
     "plain_message",
     "stored_plain_message",
 ]
@@ -88,6 +91,26 @@ def stored_plain_message(value: object) -> PlainMessage | None:
     if None in parts:
         return None
     return PlainMessage(item_id, cast("Status", status), cast("Role", role), cast("list[PlainPart]", parts))
+
+
+def plain_fields(message: PlainMessage) -> dict[str, JsonValue]:
+    """What ``stored_plain_message`` reads: all fields that a plain message has where it is stored."""
+    parts: list[JsonValue] = [
+        {"type": kind, "text": text}
+        if kind == "input_text"
+        else {"type": kind, "text": text, "annotations": [], "logprobs": []}
+        for kind, text in message.parts
+    ]
+    item_id, status, role, _ = message
+    return {"id": item_id, "type": "message", "status": status, "role": role, "content": parts}
+
+
+def item_model(item: ToldItem) -> Item:
+    """The item as a model, which a plain message gets now."""
+    if type(item) is not PlainMessage:
+        return item
+    fields = plain_fields(item)
+    return (AssistantMessage if item.role == "assistant" else InputMessage).model_validate(fields)
 
 
 def plain_content(role: Role, text: str) -> Sequence[PlainPart]:

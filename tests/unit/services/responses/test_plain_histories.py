@@ -18,7 +18,7 @@ from llama_conversations.services.responses.chat_parts import call_ids
 from llama_conversations.services.responses.history import NO_HISTORY, Context, History, read_items, read_told
 from llama_conversations.services.responses.responses_wire import ResponsesWire
 from llama_conversations.storage.records import ItemRecord
-from llama_conversations.wire.items import INPUT_ITEM, PlainMessage
+from llama_conversations.wire.items import INPUT_ITEM, PlainMessage, item_model, plain_fields
 from unit.services.responses.support import Desk, ScriptedModel, toolbox, turn_of
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -100,6 +100,9 @@ def test_a_history_is_told_as_if_each_of_its_items_had_a_model(story: Sequence[J
     records = records_of(story)
     items, told = read_items(records), read_told(records)
     assert told_in_chat(Context(History(records), ())) == told_in_chat_with_models(records)
+    assert told_in_chat(Context(NO_HISTORY, told)) == told_in_chat_with_models(records)
+    assert told_to_upstream(Context(NO_HISTORY, told)) == told_to_upstream(Context(NO_HISTORY, items))
+    assert list(Context(NO_HISTORY, told)) == list(items)
     assert told_to_upstream(Context(History(records), ())) == told_to_upstream(Context(NO_HISTORY, items))
     assert call_ids(told) == call_ids(items)
     assert [item.id for item in after_compaction(told)] == [item.id for item in after_compaction(items)]
@@ -116,7 +119,10 @@ def test_what_is_read_without_a_model_is_all_that_was_stored(story: Sequence[Jso
                 for kind, text in parts
             ]
             stored = {"id": item_id, "type": "message", "status": status, "role": role, "content": content}
-            assert orjson.loads(record.data) == stored
+            assert orjson.loads(record.data) == plain_fields(told) == stored
+            [item] = read_items([record])
+            assert item_model(told) == item
+            assert item_model(told).model_dump(exclude_unset=True) == item.model_dump(exclude_unset=True)
         else:
             assert [told] == read_items([record])
 
