@@ -1,14 +1,16 @@
 """Server-sent events: a generator of frames becomes an HTTP answer.
 
-One task fills an outbox from the generator, the request's own task empties it into the connection. So frames that come
-faster than they are sent go out together, silence is noticed without a timer for each frame, and a client that hangs
-up ends the generator even while it waits for its next frame.
+One task drives the generator and sends each frame as it comes: that is all that happens for it while the client keeps
+up. The request's own task waits beside it for what is rare. So a client that hangs up ends the generator even while it
+waits for its next frame, silence is noticed without a timer for each frame, and frames that come faster than they are
+sent go out together.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from enum import Enum, auto
 
 from llama_conversations.server.errors import Refusal
 from llama_conversations.server.exchange import ClientGone, Exchange
@@ -53,123 +55,153 @@ async def send_events(
         ClientGone: It has.
         Exception: Whatever the generator raised, after the frames before it were sent.
     """
-    outbox = _Outbox(gone)
-    filler = asyncio.create_task(outbox.fill(frames))
-    filler.add_done_callback(outbox.wake)
-    gone.add_done_callback(outbox.wake)
+    stream = _Stream(exchange, headers, ping_seconds)
+    driver = asyncio.create_task(stream.drive(frames))
+    driver.add_done_callback(stream.wake)
+    gone.add_done_callback(stream.wake)
     try:
         await asyncio.sleep(0)  # the generator's first step
-        await _empty(outbox, filler, exchange, ping_seconds, headers)
+        await stream.attend(driver, gone)
     finally:
-        gone.remove_done_callback(outbox.wake)
-        await _stop(filler)
+        stream.silence.stop()
+        gone.remove_done_callback(stream.wake)
+        await _stop(driver)
     if exchange.status is None:
         await exchange.begin_stream(CONTENT_TYPE, headers)
     await exchange.end_stream()
 
 
-async def _empty(
-    outbox: _Outbox,
-    filler: asyncio.Task[None],
-    exchange: Exchange,
-    ping_seconds: float,
-    headers: Mapping[str, str],
-) -> None:
-    """Send what the outbox gets, until the generator has ended; then raise what it raised, if it did."""
-    pings: _Pings | None = None
-    try:
-        while (data := await outbox.take(filler)) is not None:
-            if pings is None:
-                await exchange.begin_stream(CONTENT_TYPE, headers)
-                pings = _Pings(outbox, ping_seconds)
-            if exchange.method == "HEAD":
-                return
-            await exchange.send_part(data)
-            pings.sent()
-        filler.result()
-    finally:
-        if pings is not None:
-            pings.stop()
-
-
-async def _stop(filler: asyncio.Task[None]) -> None:
+async def _stop(driver: asyncio.Task[None]) -> None:
     """Cancel the task if it still runs, and wait until the generator is closed."""
-    if not filler.done():
-        filler.cancel()
-        await asyncio.wait((filler,))
-    if not filler.cancelled():
-        filler.exception()  # taken note of here, lest asyncio report it as never retrieved
+    if not driver.done():
+        driver.cancel()
+        await asyncio.wait((driver,))
+    if not driver.cancelled():
+        driver.exception()  # taken note of here, lest asyncio report it as never retrieved
 
 
-class _Outbox:
-    """Frames on their way from the generator to the connection."""
+class _Sender(Enum):
+    """Whose turn it is to send."""
 
-    def __init__(self, gone: asyncio.Future[None]) -> None:
-        self._gone = gone
-        self._frames: list[bytes] = []
+    NOBODY = auto()
+    GENERATOR = auto()
+    """The generator's task sends a frame, or has done so in this turn of the event loop."""
+    REQUEST = auto()
+    """The request's task sends what was gathered, or a ping."""
+
+
+class _Stream:
+    """Frames on their way from the generator to the connection.
+
+    A frame is sent by the generator's task, unless somebody sends already, or the same task has done so in this turn
+    of the event loop: then the generator makes frames faster than the client takes them, or without waiting. Those are
+    gathered, and sent by the request's task in one piece.
+    """
+
+    def __init__(self, exchange: Exchange, headers: Mapping[str, str], ping_seconds: float) -> None:
+        self._exchange, self._headers = exchange, headers
+        self._loop = asyncio.get_running_loop()
+        self._sender = _Sender.NOBODY
+        self._gathered: list[bytes] = []
         self._size = 0
-        self._ping = False
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
+        self.silence = _Silence(ping_seconds, self.wake)
 
-    async def fill(self, frames: AsyncGenerator[bytes, None]) -> None:
+    def wake(self, _: object = None) -> None:
+        """There is something for the request's task to see to."""
+        self._woken.set()
+
+    async def drive(self, frames: AsyncGenerator[bytes, None]) -> None:
+        """Run the generator to its end, and close it."""
         try:
             async for frame in frames:
-                self._frames.append(frame)
-                self._size += len(frame)
-                self._woken.set()
-                if self._size >= MAX_PENDING_BYTES:
-                    self._room.clear()
-                    await self._room.wait()
+                if self._exchange.status is None:
+                    await self._exchange.begin_stream(CONTENT_TYPE, self._headers)
+                    if self._exchange.method == "HEAD":
+                        return
+                if self._sender is _Sender.NOBODY:
+                    await self._send_at_once(frame)
+                else:
+                    await self._gather(frame)
         finally:
             await frames.aclose()
 
-    async def take(self, filler: asyncio.Task[None]) -> bytes | None:
-        """Everything that is there to send, at least one frame or a ping; ``None`` when the generator has ended."""
-        while not self._gone.done():
-            if self._frames:
-                data = b"".join(self._frames)
-                self._frames.clear()
-                self._size = 0
-                self._ping = False
-                self._room.set()
-                return data
-            if filler.done():
-                return None
-            if self._ping:
-                self._ping = False
-                return PING
-            self._woken.clear()
-            await self._woken.wait()
+    async def attend(self, driver: asyncio.Task[None], gone: asyncio.Future[None]) -> None:
+        """See to all but the common case, until the generator has ended; then raise what it raised, if it did."""
+        while not gone.done():
+            if self._gathered:
+                await self._send_gathered()
+            elif driver.done():
+                driver.result()
+                return
+            elif self._sender is _Sender.NOBODY and self.silence.is_long:
+                await self._send_beside(PING)
+            else:
+                self._woken.clear()
+                await self._woken.wait()
         raise ClientGone
 
-    def wake(self, _: object = None) -> None:
-        self._woken.set()
+    async def _send_at_once(self, frame: bytes) -> None:
+        self._sender = _Sender.GENERATOR
+        await self._exchange.send_part(frame)
+        self.silence.end()
+        self._loop.call_soon(self._end_turn)
 
-    def ping(self) -> None:
-        self._ping = True
-        self._woken.set()
+    def _end_turn(self) -> None:
+        """The generator waits, or has ended."""
+        if self._gathered:
+            self.wake()
+        elif self._sender is _Sender.GENERATOR:
+            self._sender = _Sender.NOBODY
+
+    async def _gather(self, frame: bytes) -> None:
+        self._gathered.append(frame)
+        self._size += len(frame)
+        if self._size >= MAX_PENDING_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _send_gathered(self) -> None:
+        data = b"".join(self._gathered)
+        self._gathered.clear()
+        self._size = 0
+        self._room.set()
+        await self._send_beside(data)
+
+    async def _send_beside(self, data: bytes) -> None:
+        self._sender = _Sender.REQUEST
+        await self._exchange.send_part(data)
+        self.silence.end()
+        if not self._gathered:
+            self._sender = _Sender.NOBODY
 
 
-class _Pings:
-    """Puts a ping into the outbox after each interval in which nothing was sent; re-armed once per interval."""
+class _Silence:
+    """Tells when nothing was sent for an interval, and again for each further one; before the first frame, never."""
 
-    def __init__(self, outbox: _Outbox, interval_seconds: float) -> None:
-        self._outbox = outbox
-        self._interval = interval_seconds
+    def __init__(self, interval_seconds: float, tell: Callable[[], None]) -> None:
+        self._interval, self._tell = interval_seconds, tell
         self._loop = asyncio.get_running_loop()
-        self._last = self._loop.time()
+        self._began: float | None = None
         self._timer = self._loop.call_later(interval_seconds, self._look)
 
-    def sent(self) -> None:
-        self._last = self._loop.time()
+    @property
+    def is_long(self) -> bool:
+        """Whether nothing was sent for an interval."""
+        return self._began is not None and self._loop.time() >= self._began + self._interval
+
+    def end(self) -> None:
+        """Something was sent: a new silence begins."""
+        self._began = self._loop.time()
 
     def stop(self) -> None:
+        """There is no more to be told."""
         self._timer.cancel()
 
-    def _look(self) -> None:
+    def _look(self) -> None:  # re-armed once per interval, not with each frame
+        if self.is_long:
+            self._tell()
         now = self._loop.time()
-        if now >= self._last + self._interval:
-            self._last = now
-            self._outbox.ping()
-        self._timer = self._loop.call_at(self._last + self._interval, self._look)
+        began = now if self.is_long or self._began is None else self._began
+        self._timer = self._loop.call_at(began + self._interval, self._look)

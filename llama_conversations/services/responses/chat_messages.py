@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import orjson
 
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.responses.chat_parts import (
+    MESSAGES,
     Answer,
     Call,
     Named,
@@ -24,19 +25,21 @@ from llama_conversations.services.responses.chat_parts import (
     utterances,
 )
 from llama_conversations.wire.events import JsonObject
-from llama_conversations.wire.items import Compaction, Item, Message
+from llama_conversations.wire.items import Compaction, ToldItem
 
 MAX_CALL_ID = 40
 """Characters of a tool call's id that OpenAI's chat completions take. Undocumented, but live they answer with a 400:
 "Invalid 'messages[36].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a string
 with length 51 instead" (reported at vercel/ai#8132, microsoft/autogen#6377, Portkey-AI/gateway#1062)."""
 
+AnyItem = TypeVar("AnyItem", bound=ToldItem)
+
 Unseal: TypeAlias = Callable[[str], str | None]
 """From ``encrypted_content`` to the text that this server sealed; ``None`` for what it did not."""
 
 
 def chat_messages(
-    preamble: Sequence[Utterance], items: Sequence[Item], unseal: Unseal, named: Named = plain_name
+    preamble: Sequence[Utterance], items: Sequence[ToldItem], unseal: Unseal, named: Named = plain_name
 ) -> list[bytes]:
     """The messages that the model is given, each as JSON: what stands before the conversation, then its items.
 
@@ -50,7 +53,7 @@ def chat_messages(
     return [orjson.dumps(message) for message in _Conversion(spoken).messages()]
 
 
-def after_compaction(items: Sequence[Item]) -> Sequence[Item]:
+def after_compaction(items: Sequence[AnyItem]) -> Sequence[AnyItem]:
     """The items that still count: the last compaction, the user's messages right before it, and what follows."""
     at = next((n for n in range(len(items) - 1, -1, -1) if isinstance(items[n], Compaction)), None)
     if at is None:
@@ -61,9 +64,9 @@ def after_compaction(items: Sequence[Item]) -> Sequence[Item]:
     return [items[at], *items[first:at], *items[at + 1 :]]
 
 
-def is_users(item: Item) -> bool:
+def is_users(item: ToldItem) -> bool:
     """Whether an item is a user's message."""
-    return isinstance(item, Message) and item.role == "user"
+    return isinstance(item, MESSAGES) and item.role == "user"
 
 
 class _Conversion:

@@ -50,10 +50,13 @@ from llama_conversations.wire.items import (
     McpApprovalResponse,
     McpCall,
     Message,
+    PlainMessage,
     ShellCall,
     ShellCallOutput,
+    ToldItem,
     WebSearch,
     WebSearchCall,
+    modelled,
 )
 
 
@@ -85,6 +88,9 @@ class Answer:
 
 Utterance: TypeAlias = Speech | Call | Answer
 
+MESSAGES = (PlainMessage, Message)
+"""The classes of what somebody said; a tuple, since there are many items to be asked for it."""
+
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 """Model servers other than OpenAI's know no developer role; OpenAI's takes system for it (Chat Completions, roles)."""
 
@@ -113,17 +119,17 @@ def plain_name(item: ServerRun) -> str:
 
 
 def utterances(
-    items: Sequence[Item], unseal: Callable[[str], str | None], named: Named = plain_name
+    items: Sequence[ToldItem], unseal: Callable[[str], str | None], named: Named = plain_name
 ) -> Iterator[Utterance]:
     """What the items say, in their order.
 
     Errors: ``UnsupportedParameter`` and ``InvalidParameter`` for content that cannot be carried.
     """
-    refused = _refused_requests(items)
+    refused = _refused_requests(modelled(items))
     # In the middle of a loop of tools nothing but the summary may be left, and some templates demand a user's message.
-    asked = any(isinstance(item, Message) and item.role == "user" for item in items)
+    asked = any(isinstance(item, MESSAGES) and item.role == "user" for item in items)
     for item in items:
-        if isinstance(item, Message):
+        if isinstance(item, MESSAGES):
             yield Speech(_ROLES[item.role], _content(item))
         elif isinstance(item, Compaction):
             summary = unseal(item.encrypted_content)
@@ -143,9 +149,9 @@ def utterances(
                 yield from told(item)
 
 
-def call_ids(items: Sequence[Item]) -> set[str]:
+def call_ids(items: Sequence[ToldItem]) -> set[str]:
     """The ids of all calls that the items make."""
-    return {item.call_id for item in items if isinstance(item, _CALLS)}
+    return {item.call_id for item in modelled(items) if isinstance(item, _CALLS)}
 
 
 _CALLS = (FunctionCall, CustomToolCall, ShellCall, LocalShellCall, ApplyPatchCall, ComputerCall)
@@ -160,8 +166,10 @@ def _refused_requests(items: Sequence[Item]) -> Mapping[str, str]:
     }
 
 
-def _content(message: Message) -> JsonValue:
+def _content(message: PlainMessage | Message) -> JsonValue:
     """Text as a string where there is only text; an assistant's parts are joined, since servers take no parts of it."""
+    if isinstance(message, PlainMessage):
+        return _plain_content(message)
     parts = message.content
     if isinstance(parts, str):
         return parts
@@ -170,6 +178,16 @@ def _content(message: Message) -> JsonValue:
     if len(parts) == 1 and isinstance(parts[0], InputText | Text):
         return parts[0].text
     return [chat_part(part) for part in parts]
+
+
+def _plain_content(message: PlainMessage) -> JsonValue:
+    """As ``_content``."""
+    texts = [text for _, text in message.parts]
+    if message.role == "assistant":
+        return "".join(texts)
+    if [kind for kind, _ in message.parts] == ["input_text"]:
+        return texts[0]
+    return [{"type": "text", "text": text} for text in texts]
 
 
 def _text_of(part: object) -> str:

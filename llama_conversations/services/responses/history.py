@@ -8,12 +8,23 @@ from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import overload
 
+from pydantic_core import from_json
+
 from llama_conversations.errors import InvalidParameter
 from llama_conversations.services.responses.chat_messages import Unseal, chat_messages
 from llama_conversations.services.responses.chat_parts import Named, Utterance, call_ids, plain_name
 from llama_conversations.services.responses.settled_messages import NOTHING_SETTLED, settle
 from llama_conversations.storage.records import HistoryMark, ItemRecord
-from llama_conversations.wire.items import INPUT_ITEM, Compaction, Item
+from llama_conversations.wire.items import (
+    INPUT_ITEM,
+    Compaction,
+    Item,
+    PlainMessage,
+    ToldItem,
+    item_model,
+    modelled,
+    stored_plain_message,
+)
 
 CACHED_BYTES = 64 << 20
 """What the histories that were read lately may take in memory, roughly."""
@@ -61,13 +72,13 @@ NO_HISTORY = History()
 class Context(Sequence[Item]):
     """The items that a model is given: a history, and what the turn adds to it.
 
-    The history's items are made into models only where somebody looks at them.
+    Plain messages are made into models only where somebody looks at them.
     """
 
-    def __init__(self, history: History, new: Sequence[Item]) -> None:
+    def __init__(self, history: History, new: Sequence[ToldItem]) -> None:
         self._history, self._new = history, new
         self._settled = history.settled
-        self._behind: Sequence[Item] | None = None
+        self._behind: Sequence[ToldItem] | None = None
 
     def plus(self, items: Iterable[Item]) -> Context:
         """The context with more items behind it."""
@@ -92,10 +103,15 @@ class Context(Sequence[Item]):
 
     @cached_property
     def _items(self) -> Sequence[Item]:
-        return [*read_items(self._history.records), *self._new]
+        return [*read_items(self._history.records), *map(item_model, self._new)]
 
     @property
-    def untold(self) -> Sequence[Item]:
+    def told(self) -> Sequence[ToldItem]:
+        """All items, for who tells them to a model."""
+        return [*read_told(self._history.records[: self._settled.items]), *self.untold]
+
+    @property
+    def untold(self) -> Sequence[ToldItem]:
         """The items whose messages are yet to be made."""
         return [*self._unsettled(), *self._new]
 
@@ -111,7 +127,7 @@ class Context(Sequence[Item]):
 
     def chat_messages(self, preamble: Sequence[Utterance], unseal: Unseal, named: Named = plain_name) -> list[bytes]:
         """As the function of that name; the messages of the history's beginning are one piece. Errors: as there."""
-        if any(isinstance(item, Compaction) for item in self._new):
+        if any(isinstance(item, Compaction) for item in modelled(self._new)):
             return chat_messages(preamble, self, unseal, named)
         try:
             self._settle(unseal, named)
@@ -123,14 +139,14 @@ class Context(Sequence[Item]):
     def _settle(self, unseal: Unseal, named: Named) -> None:
         """Settle what can be; the next turn will find it done."""
         before, behind = self._settled, self._unsettled()
-        if before.items and (not before.fits(named) or any(isinstance(item, Compaction) for item in behind)):
-            before, behind = NOTHING_SETTLED, read_items(self._history.records)
+        if before.items and (not before.fits(named) or any(isinstance(item, Compaction) for item in modelled(behind))):
+            before, behind = NOTHING_SETTLED, read_told(self._history.records)
         self._settled = self._history.settled = settle(before, behind, unseal, named)
         self._behind = behind[self._settled.items - before.items :]
 
-    def _unsettled(self) -> Sequence[Item]:
+    def _unsettled(self) -> Sequence[ToldItem]:
         if self._behind is None:
-            self._behind = read_items(self._history.records[self._settled.items :])
+            self._behind = read_told(self._history.records[self._settled.items :])
         return self._behind
 
 
@@ -173,6 +189,16 @@ def read_items(records: Sequence[ItemRecord]) -> Sequence[Item]:
     """Stored items as models."""
     items = (INPUT_ITEM.validate_json(record.data) for record in records)
     return [item for item in items if isinstance(item, Item)]
+
+
+def read_told(records: Sequence[ItemRecord]) -> Sequence[ToldItem]:
+    """Stored items, of which plain messages need no models."""
+    items = (_plain(record) or INPUT_ITEM.validate_json(record.data) for record in records)
+    return [item for item in items if isinstance(item, ToldItem)]
+
+
+def _plain(record: ItemRecord) -> PlainMessage | None:
+    return stored_plain_message(from_json(record.data)) if record.type == "message" else None
 
 
 def _size(record: ItemRecord) -> int:

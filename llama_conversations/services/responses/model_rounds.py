@@ -16,7 +16,7 @@ from llama_conversations.services.responses.context_window import (
     summarize,
     truncated,
 )
-from llama_conversations.services.responses.history import NO_HISTORY, Context, read_items
+from llama_conversations.services.responses.history import NO_HISTORY, Context, read_told
 from llama_conversations.services.responses.model_wire import write_request
 from llama_conversations.services.responses.output import ItemMakers, Output
 from llama_conversations.services.responses.output_items import CompactionItem, MessageItem, ReasoningItem
@@ -61,7 +61,7 @@ class ModelRounds:
             self.history = await reader.of_chain(turn.scope, previous, turn.input)
         if turn.request.prompt is not None:
             self._wire.prompt = await read_prompt(around.prompts, turn.scope, turn.request.prompt)
-        context = Context(self.history, read_items(turn.input))
+        context = Context(self.history, read_told(turn.input))
         request = await write_request(self._wire, context, toolbox)
         await check_fits(turn, request)
         self._written = request  # most turns send just that: a long context is written once

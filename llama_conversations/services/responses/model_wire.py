@@ -14,7 +14,7 @@ from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.prompt_template import PromptPart
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.wire.content import InputFile
-from llama_conversations.wire.items import Item, Message
+from llama_conversations.wire.items import Item, Message, modelled
 
 
 class ModelWire(Protocol):
@@ -46,7 +46,7 @@ class ModelWire(Protocol):
 async def write_request(wire: ModelWire, context: Context, toolbox: Toolbox, *, may_call: bool = True) -> bytes:
     """As ``ModelWire.request``, off the event loop where files have to be read for it."""
     write = partial(wire.request, context, toolbox, may_call=may_call)
-    if not any(_has_file(item) for item in context.untold):
+    if not any(_has_file(item) for item in modelled(context.untold)):
         return write()
     return await asyncio.get_running_loop().run_in_executor(_FILE_READERS, write)
 

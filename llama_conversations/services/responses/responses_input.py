@@ -6,9 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 from llama_conversations.wire.events import JsonObject
+from llama_conversations.wire.items import PlainMessage, plain_fields
 
 _TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 _OF_ASSISTANT = ("output_text", "refusal")
+
+
+def plain_input(message: PlainMessage) -> JsonObject:
+    """A plain message, as it is stored but for its id, with the texts of its role."""
+    fields = plain_fields(message)
+    del fields["id"]
+    return in_its_role(fields)
 
 
 def in_its_role(message: JsonObject) -> JsonObject:

@@ -38,7 +38,7 @@ from llama_conversations.services.responses.chat_parts import (
 )
 from llama_conversations.services.responses.history import Context
 from llama_conversations.services.responses.prompt_template import PromptPart
-from llama_conversations.services.responses.responses_input import in_its_role, without_stray_thoughts
+from llama_conversations.services.responses.responses_input import in_its_role, plain_input, without_stray_thoughts
 from llama_conversations.services.responses.sealing import is_sealed
 from llama_conversations.services.responses.toolbox import Toolbox
 from llama_conversations.services.responses.turn import Turn
@@ -58,8 +58,11 @@ from llama_conversations.wire.items import (
     McpCall,
     McpListTools,
     Message,
+    PlainMessage,
     Reasoning,
+    ToldItem,
     WebSearchCall,
+    modelled,
 )
 from llama_conversations.wire.responses import Usage
 from llama_conversations.wire.tools import AllowedTools
@@ -102,9 +105,9 @@ class ResponsesWire:
 
     def request(self, context: Context, toolbox: Toolbox, *, may_call: bool = True) -> bytes:
         """The request that ``ask`` sends. Errors: ``InvalidParameter`` for a call without output, or the reverse."""
-        request, items = self._turn.request, after_compaction(context)
-        _check_pairs(items)
-        refused = _refusals(items)
+        request, items = self._turn.request, after_compaction(context.told)
+        _check_pairs(modelled(items))
+        refused = _refusals(modelled(items))
         fields: JsonObject = {
             "model": self._turn.model.provider_model_id,
             "input": [*self._prompt(), *without_stray_thoughts(self._all_told(items, refused, toolbox))],
@@ -177,9 +180,14 @@ class ResponsesWire:
             role = "developer" if all(part["type"] == "input_text" for part in parts) else "user"
             yield {"type": "message", "role": role, "content": [*parts]}
 
-    def _all_told(self, items: Sequence[Item], refused: Mapping[str, str], toolbox: Toolbox) -> Iterator[JsonObject]:
+    def _all_told(
+        self, items: Sequence[ToldItem], refused: Mapping[str, str], toolbox: Toolbox
+    ) -> Iterator[JsonObject]:
         for item in items:
-            yield from self._told(item, refused, toolbox)
+            if type(item) is PlainMessage:
+                yield plain_input(item)
+            else:
+                yield from self._told(item, refused, toolbox)
 
     def _told(self, item: Item, refused: Mapping[str, str], toolbox: Toolbox) -> Iterator[JsonObject]:
         """An item as the upstream takes it: what this server did by itself is told as a function's call."""

@@ -11,14 +11,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llama_conversations.services.responses.chat_messages import Unseal, after_compaction, chat_messages
-from llama_conversations.services.responses.chat_parts import Answer, Call, Named, ServerRun, call_ids, utterances
+from llama_conversations.services.responses.chat_parts import (
+    MESSAGES,
+    Answer,
+    Call,
+    Named,
+    ServerRun,
+    call_ids,
+    utterances,
+)
 from llama_conversations.wire.items import (
     Compaction,
     Item,
     McpApprovalRequest,
     McpApprovalResponse,
-    Message,
+    ToldItem,
     WebSearchCall,
+    modelled,
 )
 
 __all__ = ["NOTHING_SETTLED", "SettledMessages", "settle"]
@@ -48,7 +57,7 @@ class SettledMessages:
 NOTHING_SETTLED = SettledMessages(0, b"", frozenset())
 
 
-def settle(before: SettledMessages, behind: Sequence[Item], unseal: Unseal, named: Named) -> SettledMessages:
+def settle(before: SettledMessages, behind: Sequence[ToldItem], unseal: Unseal, named: Named) -> SettledMessages:
     """More of a history settled: as much as can be of the items behind what is settled already.
 
     Where a compaction is among these, ``before`` must be ``NOTHING_SETTLED``: it makes a new beginning of the whole.
@@ -70,10 +79,10 @@ def settle(before: SettledMessages, behind: Sequence[Item], unseal: Unseal, name
     )
 
 
-def _new_names(before: SettledMessages, told: Sequence[Item], named: Named) -> Iterator[tuple[ServerRun, str]]:
+def _new_names(before: SettledMessages, told: Sequence[ToldItem], named: Named) -> Iterator[tuple[ServerRun, str]]:
     """The names by which calls are told, each tool's once."""
     known = {_tool(item) for item, _ in before.names}
-    for item in told:
+    for item in modelled(told):
         if isinstance(item, ServerRun) and _tool(item) not in known:
             known.add(_tool(item))
             yield item, named(item)
@@ -83,7 +92,7 @@ def _tool(item: ServerRun) -> tuple[str, str]:
     return ("", "") if isinstance(item, WebSearchCall) else (item.server_label, item.name)
 
 
-def _settled(items: Sequence[Item]) -> int:
+def _settled(items: Sequence[ToldItem]) -> int:
     """How many of the items are told the same way whatever follows.
 
     The end of that lies behind a message that is not the assistant's (to his, calls may be added), where every call has
@@ -93,7 +102,7 @@ def _settled(items: Sequence[Item]) -> int:
     end, waiting = 0, Counter[str]()
     has_asker = not (items and isinstance(items[0], Compaction))
     for place, item in enumerate(items, 1):
-        if isinstance(item, Message):
+        if isinstance(item, MESSAGES):
             has_asker = has_asker or item.role == "user"
             if has_asker and waiting.total() == 0 and item.role != "assistant":
                 end = place

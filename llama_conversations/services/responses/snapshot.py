@@ -12,13 +12,9 @@ from llama_conversations.storage.records import MICROSECONDS, ResponseRecord, Re
 from llama_conversations.wire.base import JsonValue
 from llama_conversations.wire.events import JsonObject
 from llama_conversations.wire.responses import (
-    ConversationRef,
     CreateResponse,
     IncompleteDetails,
-    ReasoningShown,
     ResponseError,
-    ResponseHead,
-    TextShown,
     Usage,
 )
 from llama_conversations.wire.tools import FunctionTool, McpServerTool, Tool, ToolMode
@@ -49,48 +45,52 @@ QUEUED = Outcome("queued")
 
 
 def response_head(turn: Turn, outcome: Outcome) -> str:
-    """The response object without its output, as JSON text (OpenAI API reference, ``Response``)."""
+    """The response object without its output, as JSON text: that of a ``ResponseHead``, written without one.
+
+    A turn writes two, and the model would cost most of it; a test compares the two.
+    """
     request = turn.request
-    head = ResponseHead(
-        id=turn.response_id,
-        created_at=turn.created_at // MICROSECONDS,
-        status=outcome.status,
-        completed_at=now_us() // MICROSECONDS if outcome.status == "completed" else None,
-        background=bool(request.background),
-        error=outcome.error,
-        incomplete_details=outcome.incomplete,
-        instructions=request.instructions,
-        max_output_tokens=request.max_output_tokens,
-        max_tool_calls=request.max_tool_calls,
-        model=turn.model.model_id,
-        parallel_tool_calls=request.parallel_tool_calls is not False,
-        previous_response_id=request.previous_response_id,
-        reasoning=_reasoning(request),
-        prompt=None if request.prompt is None else request.prompt.model_dump(exclude_unset=True),
-        safety_identifier=request.safety_identifier,
-        prompt_cache_key=request.prompt_cache_key,
-        prompt_cache_retention=request.prompt_cache_retention,
-        prompt_cache_options=request.prompt_cache_options,
-        service_tier=request.service_tier or "default",
-        store=request.store is not False,
-        temperature=1.0 if request.temperature is None else request.temperature,
-        top_p=1.0 if request.top_p is None else request.top_p,
-        top_logprobs=request.top_logprobs or 0,
-        presence_penalty=request.presence_penalty or 0.0,
-        frequency_penalty=request.frequency_penalty or 0.0,
-        text=_text(request),
-        tool_choice=_tool_choice(request),
-        tools=[_shown(tool) for tool in request.tools or ()],
-        truncation=request.truncation or "disabled",
-        usage=outcome.usage,
-        user=request.user,
-        metadata=request.metadata or {},
-        conversation=None if turn.conversation_id is None else ConversationRef(id=turn.conversation_id),
-    )
-    absent = {
-        name for name in ("conversation", "prompt", "prompt_cache_options", "user") if getattr(head, name) is None
+    head: dict[str, object] = {
+        "id": turn.response_id,
+        "object": "response",
+        "created_at": turn.created_at // MICROSECONDS,
+        "status": outcome.status,
+        "completed_at": now_us() // MICROSECONDS if outcome.status == "completed" else None,
+        "background": bool(request.background),
+        "error": outcome.error,
+        "incomplete_details": outcome.incomplete,
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "max_tool_calls": request.max_tool_calls,
+        "model": turn.model.model_id,
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": request.previous_response_id,
+        "conversation": None if turn.conversation_id is None else {"id": turn.conversation_id},
+        "reasoning": _reasoning(request),
+        "prompt": None if request.prompt is None else request.prompt.model_dump(exclude_unset=True),
+        "safety_identifier": request.safety_identifier,
+        "prompt_cache_key": request.prompt_cache_key,
+        "prompt_cache_retention": request.prompt_cache_retention,
+        "prompt_cache_options": request.prompt_cache_options,
+        "service_tier": request.service_tier or "default",
+        "store": request.store is not False,
+        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "top_p": 1.0 if request.top_p is None else request.top_p,
+        "top_logprobs": request.top_logprobs or 0,
+        "presence_penalty": request.presence_penalty or 0.0,
+        "frequency_penalty": request.frequency_penalty or 0.0,
+        "text": _text(request),
+        "tool_choice": _tool_choice(request),
+        "tools": [_shown(tool) for tool in request.tools or ()],
+        "truncation": request.truncation or "disabled",
+        "usage": outcome.usage,
+        "user": request.user,
+        "metadata": request.metadata or {},
     }
-    return head.model_dump_json(exclude=absent)
+    for name in _ABSENT:
+        if head[name] is None:
+            del head[name]
+    return to_json(head).decode()
 
 
 _ABSENT = ("conversation", "prompt", "prompt_cache_options", "user")
@@ -143,19 +143,19 @@ def head_with_status(head: str, status: ResponseStatus) -> str:
     return to_json(fields | {"status": status}).decode()
 
 
-def _reasoning(request: CreateResponse) -> ReasoningShown:
+def _reasoning(request: CreateResponse) -> JsonObject:
     asked = request.reasoning
     if asked is None:
-        return ReasoningShown()
-    return ReasoningShown(effort=asked.effort, summary=asked.summary or asked.generate_summary)
+        return {"effort": None, "summary": None}
+    return {"effort": asked.effort, "summary": asked.summary or asked.generate_summary}
 
 
-def _text(request: CreateResponse) -> TextShown:
+def _text(request: CreateResponse) -> JsonObject:
     asked = request.text
     shown: dict[str, JsonValue] = {"type": "text"}
     if asked is not None and asked.format is not None:
         shown = asked.format.model_dump(by_alias=True, exclude_unset=True)
-    return TextShown(format=shown, verbosity=(asked.verbosity if asked is not None else None) or "medium")
+    return {"format": shown, "verbosity": (asked.verbosity if asked is not None else None) or "medium"}
 
 
 def _tool_choice(request: CreateResponse) -> ToolMode | dict[str, JsonValue]:

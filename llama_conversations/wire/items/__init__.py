@@ -51,7 +51,18 @@ from llama_conversations.wire.items.messages import (
     Reasoning,
     Role,
 )
-from llama_conversations.wire.items.plain import NewItems, PlainMessage, PlainPart, plain_content, plain_message
+from llama_conversations.wire.items.plain import (
+    NewItems,
+    PlainMessage,
+    PlainPart,
+    ToldItem,
+    item_model,
+    modelled,
+    plain_content,
+    plain_fields,
+    plain_message,
+    stored_plain_message,
+)
 from llama_conversations.wire.items.union import (
     INPUT_ITEM,
     ITEM_TYPES,
@@ -110,10 +121,15 @@ __all__ = [
     "ShellCallOutput",
     "Status",
     "StoredItem",
+    "ToldItem",
     "ToolSearchCall",
     "ToolSearchOutput",
     "WebSearch",
     "WebSearchCall",
+    "item_model",
+    "modelled",
     "plain_content",
+    "plain_fields",
     "plain_message",
+    "stored_plain_message",
 ]

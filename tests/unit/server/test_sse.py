@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import Message
 
 from llama_conversations import errors
-from llama_conversations.server.sse import MAX_PENDING_BYTES, PING
+from llama_conversations.server.exchange import Exchange
+from llama_conversations.server.sse import MAX_PENDING_BYTES, PING, send_events
 from unit.server.toy import PING_SECONDS
 
 BODY = b'{"text": "x"}'
@@ -73,7 +77,8 @@ async def test_the_first_frame_is_sent_at_once_and_frames_that_are_ready_go_out_
     async with connection(port) as (reader, writer):
         writer.write(POST)
         await reader.readuntil(b"\r\n\r\n")
-        assert await chunk(reader) == b"".join(frame(n) for n in range(50))
+        assert await chunk(reader) == frame(0)
+        assert await chunk(reader) == b"".join(frame(n) for n in range(1, 50))
         assert not script.go_on.is_set()
         script.go_on.set()
         assert await chunk(reader) == b"data: last\n\n"
@@ -289,3 +294,74 @@ async def test_a_generator_is_begun_and_closed_even_if_the_client_is_gone_alread
     await app(scope, receive, send)
     assert begun.is_set() == closed.is_set()
     assert begun.is_set()
+
+
+class Sending:
+    """Where an exchange sends to: notes what comes and from whom, and takes as many turns of the event loop as told."""
+
+    def __init__(self, turns: Sequence[int] = ()) -> None:
+        self.turns, self.parts, self.senders, self.is_busy = list(turns), list[bytes](), list[object](), False
+
+    async def __call__(self, message: Message) -> None:
+        assert not self.is_busy
+        self.is_busy = True
+        for _ in range(self.turns.pop() if self.turns else 0):
+            await asyncio.sleep(0)
+        self.is_busy = False
+        if message["type"] == "http.response.body" and message["body"]:
+            self.parts.append(message["body"])
+            self.senders.append(asyncio.current_task())
+
+    async def take(self, frames: AsyncGenerator[bytes, None], ping_seconds: float = PING_SECONDS) -> None:
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await send_events(Exchange(scope, self._receive, self), frames, gone, ping_seconds)
+
+    async def _receive(self) -> Message:
+        raise AssertionError
+
+
+async def test_a_frame_that_was_waited_for_is_sent_by_the_task_that_waited():
+    tasks = []
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        for n in range(5):
+            tasks.append(asyncio.current_task())
+            yield frame(n)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    sending = Sending()
+    await sending.take(frames())
+    assert sending.parts == [frame(n) for n in range(5)]
+    assert sending.senders == tasks
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["frame", "frame", "turn", "silence"]), max_size=30), st.lists(st.integers(0, 4)))
+def test_frames_are_sent_one_at_a_time_and_in_their_order(story: Sequence[str], turns: Sequence[int]) -> None:
+    """However frames, silence and a client that is slow come together."""
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        for number, step in enumerate(story):
+            if step == "frame":
+                yield frame(number)
+            else:
+                await asyncio.sleep(0 if step == "turn" else 0.002)
+
+    sending = Sending(turns)
+    asyncio.run(sending.take(frames(), ping_seconds=0.001))
+    sent = b"".join(sending.parts)
+    assert sent.replace(PING, b"") == b"".join(frame(n) for n, step in enumerate(story) if step == "frame")
+
+
+async def test_a_client_that_does_not_take_its_first_frame_gets_those_behind_it_together():
+    async def frames() -> AsyncGenerator[bytes, None]:
+        yield frame(0)
+        await asyncio.sleep(0)
+        for n in range(1, 4):
+            yield frame(n)
+
+    sending = Sending([3, 3])
+    await sending.take(frames())
+    assert sending.parts == [frame(0), frame(1), frame(2) + frame(3)]

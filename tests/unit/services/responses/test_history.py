@@ -34,7 +34,15 @@ def record(number: int, fields: JsonObject) -> ItemRecord:
     return ItemRecord(item_id, str(fields["type"]), orjson.dumps({"id": item_id, **fields}).decode())
 
 
+def stored(role: str) -> JsonObject:
+    """A message with all the fields that it has where it is stored."""
+    [part] = say(role)["content"]  # type: ignore[union-attr]
+    lists = {"annotations": [], "logprobs": []} if role == "assistant" else {}
+    return say(role) | {"status": "completed", "content": [part | lists]}  # type: ignore[operator]
+
+
 KINDS: list[JsonObject] = [
+    *(stored(role) for role in ("user", "assistant", "system")),
     *(say(role) for role in ("user", "user", "assistant", "assistant", "system", "developer")),
     *({"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": "{}"} for n in range(2)),
     *({"type": "function_call_output", "call_id": f"c{n}", "output": "done"} for n in range(2)),

@@ -15,7 +15,14 @@ from llama_conversations.services.responses.snapshot import (
     response_body,
     response_head,
 )
-from llama_conversations.wire.responses import IncompleteDetails, Response, ResponseError
+from llama_conversations.wire.responses import (
+    IncompleteDetails,
+    InputTokensDetails,
+    OutputTokensDetails,
+    Response,
+    ResponseError,
+    Usage,
+)
 from unit.services.responses.support import ScriptedModel, turn_of
 
 KEYS = {
@@ -42,11 +49,23 @@ SECRETIVE = {
 REDACTED = {"type": "mcp", "server_label": "x", "server_url": "http://tools", "headers": {"X-Key": "<redacted>"}}
 
 
+COST = Usage(
+    input_tokens=3,
+    input_tokens_details=InputTokensDetails(cached_tokens=1, cache_write_tokens=0),
+    output_tokens=2,
+    output_tokens_details=OutputTokensDetails(reasoning_tokens=1),
+    total_tokens=5,
+)
+
+
 def body(outcome: Outcome = IN_PROGRESS, **fields: object) -> JsonObject:
+    """A response, which is what its wire model would write of it."""
     turn = turn_of(ScriptedModel(), **fields)
-    written: JsonObject = orjson.loads(response_body(response_head(turn, outcome), outcome))
-    assert written["id"] == turn.response_id
-    assert Response.model_validate_json(json.dumps(written)).id == turn.response_id
+    text = response_body(response_head(turn, outcome), outcome)
+    response = Response.model_validate_json(text)
+    assert response.id == turn.response_id
+    assert response.model_dump_json(exclude_unset=True).encode() == text
+    written: JsonObject = orjson.loads(text)
     return written
 
 
@@ -134,7 +153,7 @@ def test_what_cannot_be_null_is_absent_where_it_is_unused_and_what_is_no_part_of
 def test_only_a_completed_response_was_completed_at_a_time() -> None:
     error = ResponseError(code="server_error", message="m")
     outcomes = {
-        "completed": Outcome("completed"),
+        "completed": Outcome("completed", usage=COST),
         "incomplete": Outcome("incomplete", incomplete=IncompleteDetails(reason="max_output_tokens")),
         "failed": Outcome("failed", error=error),
         "in_progress": IN_PROGRESS,
@@ -143,6 +162,7 @@ def test_only_a_completed_response_was_completed_at_a_time() -> None:
         shown = body(outcome)
         assert shown["status"] == status
         assert (shown["completed_at"] is not None) == (status == "completed")
+        assert shown["usage"] == (COST.model_dump() if status == "completed" else None)
         assert shown["error"] == ({"code": "server_error", "message": "m"} if status == "failed" else None)
     assert isinstance(body(Outcome("completed"))["completed_at"], int)
 
