@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,23 +13,40 @@ import pytest
 from harness.answers import ok
 from harness.forked import ForkedServer
 from harness.server import StackServer, scripted_config
+from harness.waiting import pause
 
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
-def life(make: type[StackServer], directory: Path, config: Mapping[str, object]) -> tuple[str, list[int]]:
-    """What a server prints that is stopped, started again and killed, but for times and ports; its exit codes."""
+LAST_LINE = "Ctrl-C stops it"
+
+
+def welcomed(server: StackServer, times: int) -> None:
+    """Wait until it has said all that it says when it serves."""
+    deadline = time.monotonic() + 30
+    while server.log.count(LAST_LINE) < times:
+        assert time.monotonic() < deadline, server.log
+        pause()
+
+
+def life(make: type[StackServer], directory: Path, config: Mapping[str, object]) -> tuple[list[str], list[int]]:
+    """What a server prints that is stopped, started again and killed, but for times and ports; its exit codes.
+
+    The lines are sorted: what it learns of its model server comes while it serves.
+    """
     directory.mkdir()
     server = make(directory, config).start()
     with server.http() as http:
         ok(http.post("/conversations", json={}))
+    welcomed(server, 1)
     codes = [server.stop()]
     with server.start().http() as http:
         assert len(ok(http.get("/conversations"))["data"]) == 1
+    welcomed(server, 2)
     server.kill()
     server.send_signal(signal.SIGTERM)  # nobody is there
     said = re.sub(r"localhost:\d+|\d{4}-\S+ \S+ |" + re.escape(str(directory)), "…", server.log)
-    return said, [*codes, server.wait()]
+    return sorted(said.splitlines()), [*codes, server.wait()]
 
 
 def test_a_forked_server_says_and_does_what_a_started_one_does(tmp_path: Path) -> None:
