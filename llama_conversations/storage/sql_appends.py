@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import cast
 
-import orjson
 from sqlalchemy import bindparam, insert, select, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import ConversationNotFound, DuplicateItem
-from llama_conversations.storage.expressions import in_json_array, json_number, json_object_of, json_parameter
+from llama_conversations.storage.expressions import in_json_array, json_number, json_parameter
 from llama_conversations.storage.records import ItemRecord, now_us
-from llama_conversations.storage.scopes import filtered_by_owner, scope_parameters
+from llama_conversations.storage.scopes import scope_parameters
 from llama_conversations.storage.sql_leases import THIS_CONVERSATION
 from llama_conversations.storage.tables import conversation_items as items
 from llama_conversations.storage.tables import conversations
 from llama_conversations.storage.unit_of_work import JointWork, Run, RunMany, Served, SqlValue, Statement, Unit
+from llama_conversations.storage.unlocked import read_unlocked, select_unlocked, unlocked_parameters
 
 _TAKE_POSITIONS = Statement(
     update(conversations)
@@ -27,13 +27,7 @@ _TAKE_POSITIONS = Statement(
     .values(next_position=conversations.c.next_position + bindparam("count"))
     .returning(conversations.c.next_position)
 )
-_UNLOCKED = (
-    select(conversations.c.id, conversations.c.next_position)
-    .where(in_json_array(conversations.c.id, bindparam("ids")), *filtered_by_owner(conversations))
-    .with_for_update(skip_locked=True)
-    .subquery()
-)
-_SELECT_NEXT_POSITIONS = Statement(select(json_object_of(_UNLOCKED.c.id, _UNLOCKED.c.next_position)))
+_SELECT_NEXT_POSITIONS = Statement(select_unlocked(conversations, [conversations.c.next_position]))
 _ADD_TO_POSITIONS = Statement(
     update(conversations)
     .where(in_json_array(conversations.c.id, bindparam("ids")))
@@ -114,8 +108,8 @@ def _append_together(appends: Sequence[Append]) -> Unit[Sequence[Served[None] | 
     ends: dict[tuple[AccessScope, str], int] = {}
     for scope in {append.scope for append in appends}:
         ids = {append.conversation_id for append in appends if append.scope == scope}
-        [[found]] = yield Run(_SELECT_NEXT_POSITIONS, {**scope_parameters(scope), "ids": json_parameter(sorted(ids))})
-        ends |= {(scope, found_id): end for found_id, end in orjson.loads(str(found)).items()}
+        [[found]] = yield Run(_SELECT_NEXT_POSITIONS, unlocked_parameters(scope, ids))
+        ends |= {(scope, found_id): cast("int", end) for found_id, [end] in read_unlocked(found).items()}
     served = [(append.scope, append.conversation_id) in ends for append in appends]
     counts: Counter[str] = Counter()
     rows: list[dict[str, SqlValue]] = []

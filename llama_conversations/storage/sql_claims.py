@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import orjson
-from sqlalchemy import ColumnElement, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, insert, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import ConversationLocked, ConversationNotFound
 from llama_conversations.storage.expressions import (
     in_json_array,
-    json_list,
-    json_object_of,
     json_parameter,
     json_text,
 )
 from llama_conversations.storage.records import HistoryMark, ResponseRecord, TurnClaim
 from llama_conversations.storage.response_rows import RESPONSE_FIELDS, response_values
-from llama_conversations.storage.scopes import filtered_by_owner, scope_parameters
+from llama_conversations.storage.scopes import scope_parameters
 from llama_conversations.storage.sql_leases import IS_FREE, NEW_LEASE, SELECT_CONVERSATION, THIS_CONVERSATION
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import JointWork, Run, RunMany, Served, SqlValue, Statement, Unit
+from llama_conversations.storage.unlocked import read_unlocked, select_unlocked, unlocked_parameters
+
+_MARK = (conversations.c.edition, conversations.c.next_position)
 
 _LEASE = Statement(
     update(conversations)
     .where(*THIS_CONVERSATION, IS_FREE)
     .values(lease_holder=bindparam("holder"), **NEW_LEASE)
-    .returning(conversations.c.edition, conversations.c.next_position)
+    .returning(*_MARK)
 )
 
 
@@ -40,18 +40,7 @@ def _insert(**lease: ColumnElement[str] | ColumnElement[int]) -> Statement:
 
 _INSERT = _insert(**NEW_LEASE)
 _INSERT_ROW = _insert(lease_node=bindparam("node"), lease_expires_at=bindparam("expires_at"))
-_FREE_ONES = (
-    select(conversations.c.id, conversations.c.edition, conversations.c.next_position)
-    .where(in_json_array(conversations.c.id, bindparam("ids")), IS_FREE, *filtered_by_owner(conversations))
-    .with_for_update(skip_locked=True)
-    .subquery()
-)
-_SELECT_FREE = Statement(
-    select(
-        json_object_of(_FREE_ONES.c.id, json_list(_FREE_ONES.c.edition, _FREE_ONES.c.next_position)),
-        NEW_LEASE["lease_expires_at"],
-    )
-)
+_SELECT_FREE = Statement(select_unlocked(conversations, _MARK, IS_FREE).add_columns(NEW_LEASE["lease_expires_at"]))
 _LEASE_ALL = Statement(
     update(conversations)
     .where(in_json_array(conversations.c.id, bindparam("ids")))
@@ -123,9 +112,10 @@ def _free_ones(claims: Sequence[Claim]) -> Unit[tuple[dict[tuple[AccessScope, st
     expires_at: SqlValue = None
     for scope in {claim.scope for claim in claims}:
         ids = {claim.turn.conversation_id for claim in claims if claim.scope == scope and claim.turn.conversation_id}
-        wanted = {**scope_parameters(scope), "ids": json_parameter(sorted(ids)), "lease_ms": claims[0].lease_ms}
+        wanted = {**unlocked_parameters(scope, ids), "lease_ms": claims[0].lease_ms}
         [[found, expires_at]] = yield Run(_SELECT_FREE, wanted)
-        free |= {(scope, found_id): HistoryMark(*mark) for found_id, mark in orjson.loads(str(found)).items()}
+        marks = cast("Mapping[str, tuple[int, int]]", read_unlocked(found))
+        free |= {(scope, found_id): HistoryMark(*mark) for found_id, mark in marks.items()}
     return free, expires_at
 
 

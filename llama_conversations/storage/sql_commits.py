@@ -7,18 +7,11 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TypeAlias, cast
 
-import orjson
 from sqlalchemy import bindparam, null, select, update
 
 from llama_conversations.access import AccessScope
 from llama_conversations.errors import TurnLost
-from llama_conversations.storage.expressions import (
-    in_json_array,
-    json_list,
-    json_number,
-    json_object_of,
-    json_parameter,
-)
+from llama_conversations.storage.expressions import in_json_array, json_number, json_parameter
 from llama_conversations.storage.records import HistoryMark, TurnCommit
 from llama_conversations.storage.scopes import filtered_by_owner, scope_parameters
 from llama_conversations.storage.sql_appends import INSERT_ITEM, insert_items, item_rows
@@ -26,6 +19,7 @@ from llama_conversations.storage.sql_events import insert_events
 from llama_conversations.storage.sql_leases import NO_LEASE, SELECT_CONVERSATION, THIS_CONVERSATION
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import JointWork, Run, RunMany, Served, SqlValue, Statement, Unit
+from llama_conversations.storage.unlocked import read_unlocked, select_unlocked, unlocked_parameters
 
 _THIS_RESPONSE = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
 _NO_LEASE = {"lease_holder": null(), **NO_LEASE}
@@ -47,30 +41,14 @@ _FINISH = Statement(
     .returning(responses.c.id)
 )
 
-_HELD = (
-    select(conversations.c.id, conversations.c.lease_holder, conversations.c.edition, conversations.c.next_position)
-    .where(
-        in_json_array(conversations.c.id, bindparam("ids")),
-        conversations.c.lease_holder.is_not(None),
-        *filtered_by_owner(conversations),
-    )
-    .with_for_update(skip_locked=True)
-    .subquery()
-)
 _SELECT_HELD = Statement(
-    select(json_object_of(_HELD.c.id, json_list(_HELD.c.lease_holder, _HELD.c.edition, _HELD.c.next_position)))
-)
-_RUNNING = (
-    select(responses.c.id, responses.c.lease_node)
-    .where(
-        in_json_array(responses.c.id, bindparam("ids")),
-        responses.c.lease_node.is_not(None),
-        *filtered_by_owner(responses),
+    select_unlocked(
+        conversations,
+        [conversations.c.lease_holder, conversations.c.edition, conversations.c.next_position],
+        conversations.c.lease_holder.is_not(None),
     )
-    .with_for_update(skip_locked=True)
-    .subquery()
 )
-_SELECT_RUNNING = Statement(select(json_object_of(_RUNNING.c.id, _RUNNING.c.lease_node)))
+_SELECT_RUNNING = Statement(select_unlocked(responses, [responses.c.lease_node], responses.c.lease_node.is_not(None)))
 _END_LEASES = Statement(
     update(conversations)
     .where(in_json_array(conversations.c.id, bindparam("ids")))
@@ -126,17 +104,17 @@ def end_turn(end: TurnEnd) -> Unit[HistoryMark | None]:
 def _end_together(ends: Sequence[TurnEnd]) -> Unit[Sequence[Served[HistoryMark | None] | None]]:
     """Those of plain turns whose conversation and response are theirs still, and free."""
     held: dict[str, _Held] = {}
-    running: dict[str, str] = {}
+    running: dict[str, Sequence[str | int]] = {}
     for scope in {end.scope for end in ends}:
         commits = [end.commit for end in ends if end.scope == scope]
-        for statement, ids, found in (
-            (_SELECT_HELD, [commit.conversation_id for commit in commits if commit.conversation_id], held),
-            (_SELECT_RUNNING, [commit.response_id for commit in commits if commit.stored], running),
-        ):
-            [[rows]] = yield Run(statement, {**scope_parameters(scope), "ids": json_parameter(ids)})
-            found.update(orjson.loads(str(rows)))
+        wanted = [commit.conversation_id for commit in commits if commit.conversation_id]
+        [[found]] = yield Run(_SELECT_HELD, unlocked_parameters(scope, wanted))
+        held.update(cast("Mapping[str, _Held]", read_unlocked(found)))
+        wanted = [commit.response_id for commit in commits if commit.stored]
+        [[found]] = yield Run(_SELECT_RUNNING, unlocked_parameters(scope, wanted))
+        running.update(read_unlocked(found))
     mine = [
-        _is_held(end.commit, held) and (not end.commit.stored or running.get(end.commit.response_id) == end.node)
+        _is_held(end.commit, held) and (not end.commit.stored or running.get(end.commit.response_id) == [end.node])
         for end in ends
     ]
     yield from _end_all([end.commit for end in compress(ends, mine)], held)
