@@ -96,6 +96,10 @@ class Idle:
     def __init__(self, conversation_ids: Iterable[str]) -> None:
         self._ids = deque(conversation_ids)
 
+    def add(self, conversation_ids: Iterable[str]) -> None:
+        """More of them."""
+        self._ids.extend(conversation_ids)
+
     @contextmanager
     def one(self) -> Iterator[str]:
         """The one that has been idle for longest."""

@@ -1,9 +1,13 @@
-"""Accepting from a socket that several processes share, so that each gets its part of those that connect at once.
+"""Accepting connections: all that wait, or where several processes share a socket, each its part.
 
-Whoever is awake first would take most of a burst (measured: 32 to 58 of 64, with four processes), since the operating
-system gives a waiting connection to whoever asks for it. So a process that has accepted one leaves the socket to the
-others for a moment. A connection that nobody has accepted belongs to no process: none is lost when one dies, as would
-be with a queue for each (``SO_REUSEPORT``).
+Done here, since uvloop (libuv 1.52) accepts one connection in each turn of its loop: of a thousand clients that
+connected to a busy server at once, the last ones waited for five seconds, and those that found no place in the queue
+were reset.
+
+Where a socket is shared, whoever is awake first would take most of a burst (measured: 32 to 58 of 64, with four
+processes), since the operating system gives a waiting connection to whoever asks for it. So a process that has accepted
+one leaves the socket to the others for a moment. A connection that nobody has accepted belongs to no process: none is
+lost when one dies, as would be with a queue for each (``SO_REUSEPORT``).
 """
 
 from __future__ import annotations
@@ -16,6 +20,9 @@ from collections.abc import Callable
 from llama_conversations.log import get_logger
 
 log = get_logger(__name__)
+
+MOST_AT_ONCE = 256
+"""How many are accepted in one turn of the event loop."""
 
 PAUSE_SECONDS = 0.001
 """How long the others have."""
@@ -34,10 +41,13 @@ class Acceptor:
     """Accepts connections until it is closed; used on the loop that it is made on.
 
     It is what ``asyncio.Server`` is to uvicorn, which closes it and waits for that.
+
+    Args:
+        shared: Whether other processes accept from the same socket.
     """
 
-    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
-        self._listener, self._protocol = listener, protocol
+    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], *, shared: bool) -> None:
+        self._listener, self._protocol, self._shared = listener, protocol, shared
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
@@ -70,7 +80,7 @@ class Acceptor:
         self._pause = self._loop.call_later(seconds, self._look)
 
     def _accept(self) -> None:
-        for place in range(1 + self._rounds // SINGLE_ROUNDS):
+        for place in range(1 + self._rounds // SINGLE_ROUNDS if self._shared else MOST_AT_ONCE):
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -86,7 +96,8 @@ class Acceptor:
             task.add_done_callback(self._beginning.discard)
         else:
             self._rounds += 1
-        self._look_again_after(PAUSE_SECONDS)
+        if self._shared:
+            self._look_again_after(PAUSE_SECONDS)
 
     def _fail(self, error: OSError) -> None:
         if error.errno not in _OUT_OF_RESOURCES:

@@ -28,8 +28,9 @@ log = get_logger(__name__)
 
 MAX_PORT = 65535
 
-BACKLOG = 2048
-"""Connections that may wait to be accepted."""
+BACKLOG = 65_535
+"""Connections that may wait to be accepted: as many as the system lets (on Linux ``net.core.somaxconn``, 4,096). A
+client that finds no place there tries again after one second, then three, and is served late or reset."""
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep an idle connection (httpx 5 s, aiohttp 15 s, nginx 60 s), so that they are who closes it."""
@@ -178,11 +179,10 @@ class _Server(uvicorn.Server):
         self._signals = 0
         self._loop = asyncio.get_running_loop()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup([] if self.shares_listener else sockets)
-        if self.shares_listener:
-            self._acceptor = Acceptor(self._listener, self._new_protocol)
-            self.servers.append(self._acceptor)  # type: ignore[arg-type]  # all that is asked of a server
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  (it has its own)
+        await super().startup([])
+        self._acceptor = Acceptor(self._listener, self._new_protocol, shared=self.shares_listener)
+        self.servers.append(self._acceptor)  # type: ignore[arg-type]  # all that is asked of a server
         _settle_memory()
         if self._on_started is not None:
             self._on_started(self._listener.getsockname()[1])

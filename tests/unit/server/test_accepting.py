@@ -50,7 +50,7 @@ def listener() -> Iterator[socket.socket]:
 async def accepting_from(listener: socket.socket, name: bytes = b"a") -> AsyncIterator[Acceptor]:
     """Accepts as another process would: with a descriptor of its own."""
     with listener.dup() as own:
-        acceptor = Acceptor(own, lambda: Greets(name))
+        acceptor = Acceptor(own, lambda: Greets(name), shared=True)
         yield acceptor
         acceptor.close()
         await acceptor.wait_closed()
@@ -85,6 +85,19 @@ async def test_a_crowd_that_does_not_end_is_taken_by_more_and_more_at_a_time(
         assert await greeting(listener) == b"a"
 
 
+async def test_who_shares_with_nobody_takes_all_that_wait(listener: socket.socket) -> None:
+    waiting = [asyncio.ensure_future(greeting(listener)) for _ in range(CLIENTS)]
+    await asyncio.sleep(0)
+    acceptor = Acceptor(listener, lambda: Greets(b"a"), shared=False)
+    turns = 0
+    while not all(each.done() for each in waiting):
+        turns += 1
+        await asyncio.sleep(0)
+    acceptor.close()
+    await acceptor.wait_closed()
+    assert turns < CLIENTS
+
+
 async def test_who_waits_when_one_stops_is_taken_by_another(listener: socket.socket) -> None:
     async with accepting_from(listener, b"a") as first:
         assert await greeting(listener) == b"a"
@@ -101,7 +114,7 @@ async def test_without_descriptors_it_waits_and_goes_on(
     monkeypatch.setattr(accepting, "OUT_OF_RESOURCES_SECONDS", 0.01)
     with Scarce(fileno=listener.dup().detach()) as scarce:
         scarce.failures = [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError()]
-        acceptor = Acceptor(scarce, lambda: Greets(b"a"))
+        acceptor = Acceptor(scarce, lambda: Greets(b"a"), shared=True)
         assert await greeting(listener) == b"a"
         acceptor.close()
         await acceptor.wait_closed()
@@ -114,7 +127,7 @@ async def test_any_other_failure_is_for_the_loop_to_tell(listener: socket.socket
     broken = OSError(errno.EIO, "Broken")
     with Scarce(fileno=listener.dup().detach()) as scarce:
         scarce.failures = [broken]
-        acceptor = Acceptor(scarce, lambda: Greets(b"a"))
+        acceptor = Acceptor(scarce, lambda: Greets(b"a"), shared=True)
         assert await greeting(listener) == b"a"
         acceptor.close()
         await acceptor.wait_closed()
@@ -133,7 +146,7 @@ async def test_one_that_breaks_before_it_begins_harms_no_other(
         return Greets(b"a")
 
     with listener.dup() as own:
-        acceptor = Acceptor(own, protocol)
+        acceptor = Acceptor(own, protocol, shared=False)
         assert await greeting(listener) == b""
         assert await greeting(listener) == b"a"
         acceptor.close()

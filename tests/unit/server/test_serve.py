@@ -186,6 +186,37 @@ def test_without_uvloop_it_serves_on_the_standard_loop(monkeypatch):
     assert isinstance(loop, asyncio.SelectorEventLoop)
 
 
+def test_clients_that_come_at_once_are_all_served_in_a_few_turns_of_the_loop():
+    clients, served = 300, []
+
+    async def app(scope, receive, send):
+        served.append(scope)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def turns_for_all() -> int:
+        port = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(
+            serve(app, host="127.0.0.1", port=0, shutdown_timeout=1, on_started=port.set_result)
+        )
+        address = ("127.0.0.1", await port)
+        sockets = [socket.create_connection(address) for _ in range(clients)]
+        for each in sockets:
+            each.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        turns = 0
+        while len(served) < clients:
+            turns += 1
+            await asyncio.sleep(0)
+        for each in sockets:
+            each.close()
+        serving.cancel()
+        await asyncio.wait([serving])
+        return turns
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert runner.run(turns_for_all()) < clients / 5
+
+
 async def test_a_request_does_not_inherit_the_scope_of_one_before_it_on_the_connection(serving):
     from llama_conversations.access import AccessScope, current_scope, enter_scope
 
