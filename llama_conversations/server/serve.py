@@ -179,10 +179,13 @@ class _Server(uvicorn.Server):
         self._signals = 0
         self._loop = asyncio.get_running_loop()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  (it has its own)
-        await super().startup([])
-        self._acceptor = Acceptor(self._listener, self._new_protocol, shared=self.shares_listener)
-        self.servers.append(self._acceptor)  # type: ignore[arg-type]  # all that is asked of a server
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # asyncio's own loops accept all that wait, and on Windows they watch no socket for others
+        is_their_own = isinstance(self._loop, asyncio.BaseEventLoop) and not self.shares_listener
+        await super().startup(sockets if is_their_own else [])
+        if not is_their_own:
+            self._acceptor = Acceptor(self._listener, self._new_protocol, shared=self.shares_listener)
+            self.servers.append(self._acceptor)  # type: ignore[arg-type]  # all that is asked of a server
         _settle_memory()
         if self._on_started is not None:
             self._on_started(self._listener.getsockname()[1])
