@@ -232,17 +232,27 @@ class PostgresqlDatabase:
 
     async def write_jointly(self, work: JointWork[A, T], request: A, *, durable: bool = True) -> T:  # noqa: ARG002
         """Do what is asked for, together with what others ask for while such a transaction runs."""
+        if self._closed:
+            raise ShuttingDown
         key = cast("JointWork[object, object]", work)
         joint = self._joint.get(key)
         if joint is None:
-            joint = self._joint[key] = JointWrites(key, self.write)
+            joint = self._joint[key] = JointWrites(key, self._write_to_the_end)
         return cast("T", await joint.ask(request))
 
+    async def _write_to_the_end(self, unit: Unit[T]) -> T:
+        """As ``write``, also for what was asked for before the database was closed."""
+        return await self._in_own_task(self._in_transaction(unit))
+
     async def _submit(self, work: Coroutine[None, None, T]) -> T:
-        """Wait for a task of its own: if the caller is cancelled, the work is done all the same."""
+        """Do the work, unless the database is closed (``ShuttingDown``)."""
         if self._closed:
             work.close()
             raise ShuttingDown
+        return await self._in_own_task(work)
+
+    async def _in_own_task(self, work: Coroutine[None, None, T]) -> T:
+        """Wait for a task of its own: if the caller is cancelled, the work is done all the same."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(_answer(future, work))
         self._units.add(task)
@@ -330,6 +340,8 @@ class PostgresqlDatabase:
     async def close(self) -> None:
         """Finish what runs, then close the connections."""
         self._closed = True
+        for joint in self._joint.values():
+            await joint.finish()
         while self._units:
             await asyncio.wait(self._units)
         if self._listener is not None:

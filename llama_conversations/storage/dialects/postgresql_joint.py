@@ -72,6 +72,11 @@ class JointWrites(Generic[A, T]):
             self._start(self._run())
         return await share.future
 
+    async def finish(self) -> None:
+        """Wait until all that was asked for is done; nobody may ask any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from llama_conversations.errors import ConversationNotFound, OutcomeUnknown, StorageUnavailable
+import pytest
+
+from llama_conversations.errors import ConversationNotFound, OutcomeUnknown, ShuttingDown, StorageUnavailable
 from llama_conversations.storage.dialects.postgresql_joint import MOST_SHARES, JointWrites
 from llama_conversations.storage.dialects.sqlite import SqliteDatabase
 from llama_conversations.storage.open import Storage
 from llama_conversations.storage.sql_conversations import SqlConversationStore
 from llama_conversations.storage.unit_of_work import JointWork, Served, Unit
-from unit.storage.support import ALICE, BOB, EVERY_DATABASE, conversation, item, rows, texts
+from unit.storage.support import ALICE, BOB, EVERY_DATABASE, conversation, item, opened_database, rows, texts
 from unit.storage.test_group_commit import statements_of_writer, submitted, writer_held
 
 T = TypeVar("T")
@@ -80,6 +82,20 @@ async def test_who_names_a_conversation_that_is_not_his_is_told_and_the_others_a
     ]
     assert sorted(await texts(storage, mine.id)) == sorted([items[0].id, items[5].id])
     assert await texts(storage, theirs.id, BOB) == [items[3].id]
+
+
+@EVERY_DATABASE
+async def test_what_was_asked_for_before_a_database_is_closed_is_done(path: Path) -> None:
+    record = conversation()
+    async with opened_database(path) as database:
+        store = SqlConversationStore(database)
+        await store.create(ALICE, record, [])
+        appends = [asyncio.ensure_future(store.append(ALICE, record.id, [item()])) for _ in range(3 * MOST_SHARES)]
+        await submitted(*appends)
+    assert await asyncio.gather(*appends) == [None] * len(appends)
+    assert len(places(path, record.id)) == len(appends)
+    with pytest.raises(ShuttingDown):
+        await store.append(ALICE, record.id, [item()])
 
 
 async def test_where_a_group_cannot_be_served_each_is_by_itself(database: SqliteDatabase, path: Path) -> None:
