@@ -14,6 +14,7 @@ from llama_conversations.storage.expressions import (
     in_json_array,
     json_parameter,
     json_text,
+    now_ms,
 )
 from llama_conversations.storage.records import HistoryMark, ResponseRecord, TurnClaim
 from llama_conversations.storage.response_rows import RESPONSE_FIELDS, response_values
@@ -29,8 +30,9 @@ _LEASE = Statement(
     update(conversations)
     .where(*THIS_CONVERSATION, IS_FREE)
     .values(lease_holder=bindparam("holder"), **NEW_LEASE)
-    .returning(*_MARK)
+    .returning(*_MARK, conversations.c.lease_expires_at - now_ms())
 )
+_LEASE_ANEW = Statement(update(conversations).where(*THIS_CONVERSATION).values(NEW_LEASE))
 
 
 def _insert(**lease: ColumnElement[str] | ColumnElement[int]) -> Statement:
@@ -74,7 +76,10 @@ def claim_turn(claim: Claim) -> Unit[HistoryMark | None]:
         if not rows:
             exists = yield Run(SELECT_CONVERSATION, this)
             raise (ConversationLocked if exists else ConversationNotFound)(turn.conversation_id)
-        mark = HistoryMark(*cast("tuple[int, int]", rows[0]))
+        edition, position, left_ms = cast("tuple[int, int, int]", rows[0])
+        if left_ms < claim.lease_ms // 2:  # it was written when the update began, which then waited for another's lock
+            yield Run(_LEASE_ANEW, {**this, **claim.lease})
+        mark = HistoryMark(edition, position)
     if turn.response is not None:
         yield Run(_INSERT, {**_row(claim, turn.response, mark), **claim.lease})
     return mark

@@ -21,7 +21,7 @@ from harness.turns import post, request, text_of, turn
 from harness.waiting import pause
 from scripted_model import ScriptedModel
 
-LEASE = 2
+LEASE = 3
 """Seconds; a busy machine must not lose one by accident."""
 BUSY = {"turns": {"lease_seconds": LEASE, "sweep_seconds": 0.1}}
 

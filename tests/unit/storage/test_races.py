@@ -17,6 +17,7 @@ from llama_conversations.storage.dialects import postgresql
 from llama_conversations.storage.dialects.postgresql import Connection, PostgresqlDatabase
 from llama_conversations.storage.open import Storage
 from llama_conversations.storage.records import EventRecord, Job, KeyBusy, KeyHold, ResourceRecord
+from llama_conversations.storage.sql_conversations import SqlConversationStore
 from llama_conversations.storage.sql_idempotency import SqlIdempotencyStore
 from llama_conversations.storage.sql_jobs import SqlJobStore
 from llama_conversations.storage.sql_responses import SqlResponseStore
@@ -271,6 +272,25 @@ async def test_a_turn_whose_conversation_another_transaction_holds_keeps_no_othe
         assert not waiting.done()
     await waiting
     assert [len(await texts(storage, turn.conversation_id or "")) for turn in turns] == [1] * 6
+
+
+WAITING_FOR_LOCKS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+LEFT = "SELECT lease_expires_at - EXTRACT(EPOCH FROM clock_timestamp()) * 1000 FROM conversations"
+
+
+async def test_a_lease_that_had_to_wait_for_a_lock_begins_when_it_is_had(paused: PausedDatabase, path: Path) -> None:
+    patient, record = SqlResponseStore(paused, lease_seconds=2), conversation()
+    await SqlConversationStore(paused).create(ALICE, record, [])
+    async with meeting(paused, paused.write(lock(record.id)), GO_ON):
+        claim = asyncio.ensure_future(patient.claim(ALICE, claim_of(response(conversation_id=record.id))))
+        while await asyncio.to_thread(rows, path, WAITING_FOR_LOCKS) == [(0,)]:
+            pass
+        rows(path, "SELECT pg_sleep(1.5)")
+    await claim
+    [[left]] = rows(path, LEFT)
+    assert float(str(left)) > 1000
 
 
 async def test_who_asks_for_a_connection_first_gets_one_first(path: Path) -> None:
