@@ -13,15 +13,14 @@ from llama_conversations.access import AccessScope
 from llama_conversations.errors import TurnLost
 from llama_conversations.storage.expressions import in_json_array, json_number, json_parameter
 from llama_conversations.storage.records import HistoryMark, TurnCommit
-from llama_conversations.storage.scopes import filtered_by_owner, scope_parameters
+from llama_conversations.storage.scopes import scope_parameters
 from llama_conversations.storage.sql_appends import INSERT_ITEM, insert_items, item_rows
 from llama_conversations.storage.sql_events import insert_events
-from llama_conversations.storage.sql_leases import NO_LEASE, SELECT_CONVERSATION, THIS_CONVERSATION
+from llama_conversations.storage.sql_leases import NO_LEASE, SELECT_CONVERSATION, THIS_CONVERSATION, THIS_RESPONSE
 from llama_conversations.storage.tables import conversations, responses
 from llama_conversations.storage.unit_of_work import JointWork, Run, RunMany, Served, SqlValue, Statement, Unit
 from llama_conversations.storage.unlocked import read_unlocked, select_unlocked, unlocked_parameters
 
-_THIS_RESPONSE = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
 _NO_LEASE = {"lease_holder": null(), **NO_LEASE}
 _ENDED = {"status": bindparam("status_"), "head": bindparam("head_"), "output": bindparam("output_"), **NO_LEASE}
 
@@ -33,10 +32,10 @@ END_LEASE = Statement(
 )
 """Give a conversation back; answers with its mark."""
 
-_SELECT_RESPONSE = Statement(select(responses.c.id).where(*_THIS_RESPONSE))
+_SELECT_RESPONSE = Statement(select(responses.c.id).where(*THIS_RESPONSE))
 _FINISH = Statement(
     update(responses)
-    .where(*_THIS_RESPONSE, responses.c.lease_node == bindparam("node"))
+    .where(*THIS_RESPONSE, responses.c.lease_node == bindparam("node"))
     .values(_ENDED)
     .returning(responses.c.id)
 )

@@ -25,7 +25,7 @@ from llama_conversations.storage.effects import telling_of, with_response
 from llama_conversations.storage.expressions import in_json_array, turn_taken
 from llama_conversations.storage.records import QUEUED_EVENTS, TERMINAL, EventRecord, Job, ResponseRecord
 from llama_conversations.storage.response_rows import RESPONSE_FIELDS, read_response, response_values
-from llama_conversations.storage.scopes import filtered_by_owner, scope_parameters
+from llama_conversations.storage.scopes import scope_parameters
 from llama_conversations.storage.sql_events import insert_events
 from llama_conversations.storage.sql_leases import (
     IS_FREE,
@@ -33,6 +33,7 @@ from llama_conversations.storage.sql_leases import (
     NO_LEASE,
     SELECT_CONVERSATION,
     THIS_CONVERSATION,
+    THIS_RESPONSE,
     free_held,
     lock_held,
 )
@@ -48,7 +49,6 @@ _JOB_FIELDS = (
     *RESPONSE_FIELDS,
     *(responses.c[name] for name in ("request", "streamed", "first_event", "tenant", "owner")),
 )
-_THIS = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
 
 _IS_QUEUED = responses.c.status == literal_column("'queued'")  # written out: a partial index has these words
 _TAKE_TURN = Statement(select(turn_taken(literal(_TURN, BigInteger))))
@@ -97,14 +97,14 @@ _FORGET_EVENTS = Statement(
         response_events.c.response_id == bindparam("id"), response_events.c.sequence_number >= bindparam("first")
     )
 )
-_SELECT = Statement(select(*_JOB_FIELDS, responses.c.background).where(*_THIS))
+_SELECT = Statement(select(*_JOB_FIELDS, responses.c.background).where(*THIS_RESPONSE))
 _CANCEL_WAITING = Statement(
     update(responses)
-    .where(*_THIS, _IS_QUEUED)
+    .where(*THIS_RESPONSE, _IS_QUEUED)
     .values(status="cancelled", head=bindparam("head_"))
     .returning(*RESPONSE_FIELDS)
 )
-_ASK_TO_CANCEL = Statement(update(responses).where(*_THIS).values(cancel_requested=1))
+_ASK_TO_CANCEL = Statement(update(responses).where(*THIS_RESPONSE).values(cancel_requested=1))
 _SELECT_WANTED = Statement(
     select(responses.c.id).where(in_json_array(responses.c.id, bindparam("ids")), responses.c.cancel_requested == 0)
 )

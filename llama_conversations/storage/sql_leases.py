@@ -31,6 +31,9 @@ IS_FREE = or_(conversations.c.lease_holder.is_(None), conversations.c.lease_expi
 THIS_CONVERSATION = (conversations.c.id == bindparam("conversation_id"), *filtered_by_owner(conversations))
 """Conditions that leave the conversation ``conversation_id``, if it is the caller's."""
 
+THIS_RESPONSE = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
+"""Conditions that leave the response ``id``, if it is the caller's."""
+
 SELECT_CONVERSATION = Statement(select(conversations.c.id).where(*THIS_CONVERSATION))
 """Whether it is there."""
 

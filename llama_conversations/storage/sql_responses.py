@@ -53,6 +53,7 @@ from llama_conversations.storage.sql_appends import check_distinct
 from llama_conversations.storage.sql_claims import CLAIMS, Claim, claim_turn
 from llama_conversations.storage.sql_commits import END_LEASE, TURN_ENDS, TurnEnd, end_turn
 from llama_conversations.storage.sql_leases import (
+    THIS_RESPONSE,
     free_held,
     leasing_nodes,
     lock_held,
@@ -68,15 +69,14 @@ IN_DOUBT_SECONDS = 30.0
 AGAIN_SECONDS = 0.2
 """Between two tries."""
 
-_THIS = (responses.c.id == bindparam("id"), *filtered_by_owner(responses))
-_SELECT = Statement(select(*RESPONSE_FIELDS).where(*_THIS))
-_SELECT_CONVERSATION_OF = Statement(select(responses.c.conversation_id).where(*_THIS))
-_DELETE = Statement(delete(responses).where(*_THIS).returning(responses.c.id))
+_SELECT = Statement(select(*RESPONSE_FIELDS).where(*THIS_RESPONSE))
+_SELECT_CONVERSATION_OF = Statement(select(responses.c.conversation_id).where(*THIS_RESPONSE))
+_DELETE = Statement(delete(responses).where(*THIS_RESPONSE).returning(responses.c.id))
 
 
 def _chain_of(name: str, fields: Sequence[ColumnElement[str]]) -> CTE:
     """A response and all before it, with these fields, and how far back each is (``depth``)."""
-    newest = select(*fields, literal(0).label("depth")).where(*_THIS).cte(name, recursive=True)
+    newest = select(*fields, literal(0).label("depth")).where(*THIS_RESPONSE).cte(name, recursive=True)
     before = and_(responses.c.id == newest.c.previous_response_id, *filtered_by_owner(responses))
     return newest.union_all(select(*fields, newest.c.depth + 1).join(newest, before))
 
